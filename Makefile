@@ -1,0 +1,43 @@
+# make env | demo | test | check | lock. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+.PHONY: env demo test test-slow check lock
+
+env: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,dev]'
+	touch $@
+
+# Made music, a small model trained on it, and the service with that model.
+demo: $(DEMO)/model/README.md $(DEMO)/clips
+	MODEL_ID=$(DEMO)/model $(BIN)/python -m service
+
+$(DEMO)/model/README.md: | env
+	$(BIN)/python -m training --dataset synthetic --model_name_or_path tiny --output_dir $(DEMO)
+
+# One clip of each genre that the model never heard, to try it with.
+$(DEMO)/clips: | env
+	$(BIN)/python -m training.synthetic $@ --clips_per_genre 1 --first_seed 1000000
+
+test: env
+	$(BIN)/pytest
+
+test-slow: env
+	$(BIN)/pytest -m slow
+
+check: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Resolve all dependencies anew within the ranges of pyproject.toml.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,dev]'
+	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	rm -rf .venv-lock

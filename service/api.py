@@ -1,0 +1,118 @@
+"""The HTTP routes: thin, typed, each a few lines over what it is given."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, UploadFile
+from fastapi.responses import RedirectResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.classify import Classifier
+from service.errors import (
+    AudioTooShort,
+    DeadlineExceeded,
+    Draining,
+    InvalidParameter,
+    ModelLoading,
+    Overloaded,
+    PayloadTooLarge,
+    SilentAudio,
+    UndecodableAudio,
+    UnsupportedMedia,
+)
+from service.metrics import Metrics
+from service.problems import responses
+from service.schemas import Classification, Health, ModelCard
+
+router = APIRouter()
+
+
+def _classifier(request: Request) -> Classifier:
+    classifier: Classifier = request.app.state.classifier
+    return classifier
+
+
+def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+ClassifierDep = Annotated[Classifier, Depends(_classifier)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+
+
+@router.post(
+    "/classify",
+    tags=["classify"],
+    responses=responses(
+        UndecodableAudio,
+        PayloadTooLarge,
+        UnsupportedMedia,
+        AudioTooShort,
+        SilentAudio,
+        InvalidParameter,
+        Overloaded,
+        ModelLoading,
+        Draining,
+        DeadlineExceeded,
+    ),
+)
+async def classify(
+    classifier: ClassifierDep,
+    file: UploadFile,
+    top_k: Annotated[int | None, Query(ge=1, description="How many scores to answer; all by default.")] = None,
+    max_windows: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            description="Analyse at most so many windows, spread evenly; the service has a bound of its own.",
+        ),
+    ] = None,
+) -> Classification:
+    """Tell the genre of a recording.
+
+    mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff, au; mono or stereo, any rate.
+    """
+    return await classifier.classify(file.file, top_k=top_k, max_windows=max_windows)
+
+
+@router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))
+async def model(classifier: ClassifierDep) -> ModelCard:
+    """Which model answers, and what serving took from its repo."""
+    engine = classifier.engine
+    artefact = engine.artefact
+    return ModelCard(
+        id=artefact.model_id,
+        revision=artefact.revision,
+        backend=engine.backend.name,
+        labels=list(artefact.labels),
+        sampling_rate=artefact.sampling_rate,
+        window_s=artefact.window_s,
+        fill=artefact.fill,
+        temperature=artefact.temperature,
+        uncertain_below=artefact.uncertain_below,
+        defaulted=list(artefact.defaulted),
+    )
+
+
+@router.get("/livez", tags=["operate"])
+async def livez() -> Health:
+    """The process is alive."""
+    return Health(status="alive")
+
+
+@router.get("/readyz", tags=["operate"], responses=responses(ModelLoading, Draining))
+async def readyz(classifier: ClassifierDep) -> Health:
+    """The model is loaded and warm."""
+    _ = classifier.engine
+    return Health(status="ready")
+
+
+@router.get("/metrics", tags=["operate"], response_class=Response)
+async def metrics(metrics: MetricsDep) -> Response:
+    """The metrics in Prometheus' text format."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+async def index(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui")

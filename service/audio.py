@@ -1,0 +1,275 @@
+"""The audio front end: an audio file becomes mono float32 waveforms at the model's rate, and windows of its length.
+
+Training and serving share this module and nothing else, so that a model is trained on the samples it is served.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
+
+__all__ = [
+    "AudioError",
+    "AudioFile",
+    "Recording",
+    "Waveform",
+    "fill",
+    "open_audio",
+    "read_recording",
+    "window_starts",
+]
+
+Waveform = npt.NDArray[np.float32]
+"""float32 (samples,), mono, full scale at 1.0."""
+
+MIN_DURATION_S = 0.5
+"""Less than a beat of most music: no genre can be told from it, so it is refused rather than guessed."""
+
+SILENCE = 1e-4
+"""A standard deviation of 1e-4 is -80 dBFS: under the noise of any microphone or tape, and what a DC offset leaves."""
+
+SLACK = 0.1
+"""The part of a window that a recording may be longer than whole windows without earning one more: GTZAN's "30 s"
+clips run to 30.6 s, and must cost one window."""
+
+_SAMPLING_RATES = range(1_000, 768_001)
+_MAX_CHANNELS = 64
+_BLOCK_FRAMES = 1 << 14
+# Read past the end of a window and cut off after resampling, so that the resampler's edge lies outside the window.
+_RESAMPLER_MARGIN_S = 0.05
+
+_FORMATS = "mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff or au"
+
+# FFmpeg also "demuxes" playlists, images and scripts that name other files. Only these containers are opened, and
+# no protocol is allowed, so that an upload cannot make the service read anything but itself.
+_AV_OPTIONS = {
+    "format_whitelist": "aac,ac3,aiff,amr,asf,au,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,"
+    "ogg,wav,wv",
+    "protocol_whitelist": "",
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the model is shown of one audio file.
+
+    windows: float32 (n, window samples), evenly spread over the recording, n >= 1.
+    duration_s: length of the whole recording in seconds.
+    analysed_s: how many of those seconds lie in a window.
+    """
+
+    windows: npt.NDArray[np.float32]
+    duration_s: float
+    analysed_s: float
+
+
+class AudioFile(ABC):
+    """An open audio file, read as mono. Made by `open_audio`."""
+
+    sampling_rate: int
+    channels: int
+    duration_s: float
+
+    def read(self, start_s: float, duration_s: float, sampling_rate: int) -> Waveform:
+        """The samples from `start_s` on, resampled (soxr HQ) to `sampling_rate` Hz.
+
+        Returns float32 (samples,) with at most `duration_s` seconds, less where the file ends before.
+        Raises UndecodableAudio when nothing can be decoded, or samples are not finite.
+        """
+        wanted = math.ceil((duration_s + _RESAMPLER_MARGIN_S) * self.sampling_rate)
+        blocks = list(_take(self._blocks(start_s), wanted))
+        waveform = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+        if not np.isfinite(waveform).all():
+            raise UndecodableAudio("The audio holds samples that are not numbers (NaN or infinite). Export it again.")
+        if self.sampling_rate != sampling_rate:
+            waveform = soxr.resample(waveform, self.sampling_rate, sampling_rate, quality="HQ")
+        return waveform[: round(duration_s * sampling_rate)]
+
+    @abstractmethod
+    def _blocks(self, start_s: float) -> Iterator[Waveform]:
+        """Mono blocks at the file's own rate, from `start_s` to the end."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+@contextmanager
+def open_audio(file: BinaryIO) -> Iterator[AudioFile]:
+    """Open an audio file of any supported format, told by its content: wav, flac, ogg, mp3, au, aiff through
+    libsndfile, everything else (m4a, aac, webm, wma ...) through FFmpeg.
+
+    file: seekable; it stays open. Only as much of it is decoded as is read.
+    Raises UnsupportedMedia when it is no audio file, UndecodableAudio when it is a broken one.
+    """
+    file.seek(0)
+    if not file.read(1):
+        raise UndecodableAudio("The file is empty. Send an audio file, for example mp3, m4a, wav or flac.")
+    try:
+        with closing(_open(file)) as audio:
+            _check(audio)
+            yield audio
+    except (soundfile.SoundFileError, av.FFmpegError) as error:
+        raise UndecodableAudio("The audio is damaged and cannot be decoded. Export it again.") from error
+
+
+def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_windows: int) -> Recording:
+    """Cut an audio file into windows of the model's length, at `sampling_rate` Hz, decoding nothing else of it.
+
+    Windows are spread evenly, the first at the start, the last at the end. A recording shorter than one window is
+    repeated until it fills it. Silent windows are left out while another is not silent.
+    Raises AudioTooShort, SilentAudio and what `open_audio` raises.
+    """
+    samples = round(window_s * sampling_rate)
+    waveforms: list[Waveform] = []
+    with open_audio(file) as audio:
+        duration_s = audio.duration_s
+        for start_s in window_starts(duration_s, window_s, max_windows):
+            waveform = audio.read(start_s, window_s, sampling_rate)
+            if len(waveform) < samples and start_s + window_s <= duration_s:
+                # The header promised more than there is: the recording ends here.
+                duration_s = start_s + len(waveform) / sampling_rate
+            if len(waveform) >= MIN_DURATION_S * sampling_rate:
+                waveforms.append(waveform)
+            if start_s + window_s > duration_s:
+                break
+    if not waveforms:
+        raise AudioTooShort(f"The audio has {duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
+    audible = [waveform for waveform in waveforms if float(waveform.std()) > SILENCE]
+    if not audible:
+        raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
+    analysed_s = sum(len(waveform) for waveform in audible) / sampling_rate
+    windows = np.stack([fill(waveform, samples) for waveform in audible])
+    return Recording(windows, duration_s=duration_s, analysed_s=min(analysed_s, duration_s))
+
+
+def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
+    """Where the windows of a recording start, in seconds: evenly spread, at most `max_windows`, at least one."""
+    count = min(max_windows, max(1, math.ceil(duration_s / window_s - SLACK)))
+    return np.linspace(0.0, max(0.0, duration_s - window_s), count).tolist() if count > 1 else [0.0]
+
+
+def fill(waveform: Waveform, samples: int) -> Waveform:
+    """The waveform cut, or repeated from its start, to exactly `samples` samples.
+
+    Repetition rather than zeros: DistilHuBERT's first layer normalises over time, so silence would change the scores
+    of the music beside it.
+    """
+    return np.resize(waveform, samples)
+
+
+def _take(blocks: Iterator[Waveform], samples: int) -> Iterator[Waveform]:
+    for block in blocks:
+        yield block[:samples]
+        samples -= len(block)
+        if samples <= 0:
+            return
+
+
+def _open(file: BinaryIO) -> AudioFile:
+    file.seek(0)
+    try:
+        return _SoundFile(file)
+    except soundfile.SoundFileError:
+        file.seek(0)
+        return _AVFile(file)
+
+
+def _check(audio: AudioFile) -> None:
+    low, high = _SAMPLING_RATES[0], _SAMPLING_RATES[-1]
+    if not low <= audio.sampling_rate <= high:
+        raise UndecodableAudio(f"A rate of {audio.sampling_rate} Hz is not supported. Send {low} to {high} Hz.")
+    if audio.channels > _MAX_CHANNELS:
+        raise UndecodableAudio(f"The audio has {audio.channels} channels. Send at most {_MAX_CHANNELS}.")
+
+
+class _SoundFile(AudioFile):
+    """wav, flac, ogg, mp3, au, aiff: libsndfile."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = soundfile.SoundFile(file)
+        self.sampling_rate = self._file.samplerate
+        self.channels = self._file.channels
+        self.duration_s = self._file.frames / self._file.samplerate
+
+    def _blocks(self, start_s: float) -> Iterator[Waveform]:
+        self._file.seek(min(round(start_s * self.sampling_rate), self._file.frames))
+        intact = False
+        try:
+            while len(block := self._file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                yield block.mean(axis=1)
+                intact = True
+        except soundfile.SoundFileError:
+            # A file cut off in the middle ends there; one with no intact block is damaged.
+            if not intact:
+                raise
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _AVFile(AudioFile):
+    """m4a, aac, webm, wma and the rest: FFmpeg's libraries."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        try:
+            self._container = av.open(file, mode="r", container_options=_AV_OPTIONS)
+        except (av.FFmpegError, ValueError) as error:
+            raise UnsupportedMedia(f"The file is not audio in a known format. Send {_FORMATS}.") from error
+        if not self._container.streams.audio:
+            self.close()
+            raise UnsupportedMedia(f"The file holds no audio track. Send {_FORMATS}.")
+        self._stream = self._container.streams.audio[0]
+        self._origin_s = (self._container.start_time or 0) / av.time_base
+        first = next(self._frames(0.0), None)
+        if first is None:
+            self.close()
+            raise UndecodableAudio("No audio could be decoded from the file. Export it again.")
+        # Asked of a frame, as the header of HE-AAC names half the rate that its decoder gives.
+        self.sampling_rate = first.sample_rate
+        self.channels = first.layout.nb_channels
+        self.duration_s = self._measure_duration_s()
+
+    def _measure_duration_s(self) -> float:
+        """From the header; from the packets where there is none (a browser's webm) or it is a guess (raw aac)."""
+        if self._container.duration is not None and self._container.format.name != "aac":
+            return self._container.duration / av.time_base
+        self._container.seek(0)
+        ends = (
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in self._container.demux(self._stream)
+            if packet.pts is not None and packet.time_base is not None
+        )
+        return max(ends, default=self._origin_s) - self._origin_s
+
+    def _blocks(self, start_s: float) -> Iterator[Waveform]:
+        planar_float = av.AudioResampler(format="fltp")
+        skip: int | None = None
+        for frame in self._frames(start_s):
+            if skip is None:
+                # A seek lands on the packet that begins before the wanted time.
+                early_s = 0.0 if frame.time is None else start_s - (frame.time - self._origin_s)
+                skip = max(0, round(early_s * self.sampling_rate))
+            for part in planar_float.resample(frame):
+                block: Waveform = part.to_ndarray().mean(axis=0)
+                yield block[skip:]
+                skip = max(0, skip - len(block))
+
+    def _frames(self, start_s: float) -> Iterator[av.AudioFrame]:
+        self._container.seek(round((start_s + self._origin_s) * av.time_base))
+        for packet in self._container.demux(self._stream):
+            # A damaged packet is skipped, as players do; a file of nothing else gives no frame at all.
+            with suppress(av.InvalidDataError):
+                yield from packet.decode()
+
+    def close(self) -> None:
+        self._container.close()

@@ -1,0 +1,111 @@
+"""Everything that can go wrong, in one tree. A leaf says what it is over HTTP; its message says what to do about it.
+
+ServiceError
+├── AudioError              the recording is at fault
+│   ├── UndecodableAudio    400
+│   ├── UnsupportedMedia    415
+│   ├── AudioTooShort       422
+│   └── SilentAudio         422
+├── PayloadTooLarge         413
+├── InvalidParameter        422
+├── NotReady
+│   ├── ModelLoading        503
+│   └── Draining            503
+├── Overloaded              429
+├── DeadlineExceeded        504
+└── InternalError           500
+StartupError                no HTTP: the service cannot start until somebody changes something
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """A problem that the client is told about. `detail` is written for the person who sent the request."""
+
+    status: ClassVar[int]
+    type: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class AudioError(ServiceError):
+    """The recording cannot be classified, whoever asks."""
+
+
+class UndecodableAudio(AudioError):
+    status = 400
+    type = "undecodable-audio"
+    title = "The audio cannot be decoded"
+
+
+class UnsupportedMedia(AudioError):
+    status = 415
+    type = "unsupported-media"
+    title = "This is not a supported audio file"
+
+
+class AudioTooShort(AudioError):
+    status = 422
+    type = "audio-too-short"
+    title = "The audio is too short"
+
+
+class SilentAudio(AudioError):
+    status = 422
+    type = "silent-audio"
+    title = "The audio is silent"
+
+
+class PayloadTooLarge(ServiceError):
+    status = 413
+    type = "payload-too-large"
+    title = "The upload is too large"
+
+
+class InvalidParameter(ServiceError):
+    status = 422
+    type = "invalid-parameter"
+    title = "The request is not valid"
+
+
+class NotReady(ServiceError):
+    """The service cannot classify now, for a reason that passes."""
+
+    status = 503
+
+
+class ModelLoading(NotReady):
+    type = "model-loading"
+    title = "The model is still loading"
+
+
+class Draining(NotReady):
+    type = "draining"
+    title = "The service is shutting down"
+
+
+class Overloaded(ServiceError):
+    status = 429
+    type = "overloaded"
+    title = "The service is busy"
+
+
+class DeadlineExceeded(ServiceError):
+    status = 504
+    type = "deadline-exceeded"
+    title = "The answer took too long"
+
+
+class InternalError(ServiceError):
+    status = 500
+    type = "internal-error"
+    title = "The service failed"
+
+
+class StartupError(Exception):
+    """The service cannot start. The message is one line: what is wrong and what to do about it."""

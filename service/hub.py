@@ -1,0 +1,160 @@
+"""Model id and revision become a verified local folder: pulled from the Hugging Face Hub, or from its cache."""
+
+import errno
+import hashlib
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, set_client_factory, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils._http import default_client_factory
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from service.errors import StartupError
+
+logger = logging.getLogger(__name__)
+
+# What serving reads. Weights only as safetensors: the other formats are pickles, which run code when they are loaded.
+_FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "serving.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+]
+
+# huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.
+_HUB_TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of one commit of a model repo. commit: 40 hexadecimal digits; None for a local folder."""
+
+    folder: Path
+    commit: str | None
+
+
+def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
+    """The model repo at a revision, its files checked against their hashes.
+
+    model_id: a local folder is used as it is. Without the Hub, a complete cached snapshot is used.
+    Passing faults (no connection, timeouts, 429, 5xx) are retried with backoff for `deadline_s` seconds.
+    Raises StartupError at once when somebody must change something first, and after the deadline.
+    """
+    if Path(model_id).is_dir():
+        return Snapshot(Path(model_id).resolve(), None)
+    set_client_factory(_client_with_timeout)
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, _PassingError)),
+        stop=stop_after_delay(deadline_s),
+        wait=wait_exponential_jitter(initial=1, max=30),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+    try:
+        return retrying(_pull, model_id, revision)
+    except _PassingError as error:
+        raise StartupError(
+            f"The Hugging Face Hub did not deliver {model_id} within {deadline_s:g} s ({error}). Check the network and "
+            "HF_ENDPOINT, or start once with a connection so that the model is cached."
+        ) from error
+
+
+class _PassingError(Exception):
+    """A fault that may be gone at the next try."""
+
+
+def _pull(model_id: str, revision: str) -> Snapshot:
+    if _COMMIT.fullmatch(revision) and (pinned := _cached(model_id, revision)):
+        _verify(pinned)
+        return Snapshot(pinned, revision)
+    try:
+        commit = HfApi().model_info(model_id, revision=revision).sha
+        assert commit is not None, "the Hub names the commit of every model"
+        folder = Path(snapshot_download(model_id, revision=commit, allow_patterns=_FILES))
+    except (OSError, httpx2.HTTPError, HFValidationError) as error:
+        if reason := _lasting_reason(error, model_id, revision):
+            raise StartupError(reason) from error
+        if not (cached := _cached(model_id, revision)):
+            raise _PassingError(type(error).__name__) from error
+        logger.warning("The Hub is out of reach; starting from the cache.", extra={"commit": cached.name})
+        folder = cached
+    _verify(folder)
+    return Snapshot(folder, folder.name)
+
+
+def _lasting_reason(error: Exception, model_id: str, revision: str) -> str | None:
+    """What somebody must change before another try makes sense; None for a passing fault."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    match error:
+        case HFValidationError():
+            return (
+                "MODEL_ID is neither a Hub id nor a folder. Set it to an id like you/genre, or to an existing folder."
+            )
+        case GatedRepoError():
+            return f"{model_id} is gated. Ask for access on its page, then set HF_TOKEN to a token of that account."
+        case RepositoryNotFoundError():
+            return f"{model_id} does not exist, or is private. Check MODEL_ID, or set HF_TOKEN to one that may read it."
+        case RevisionNotFoundError():
+            return f"{model_id} has no revision {revision}. Set MODEL_REVISION to a branch, tag or commit that exists."
+        case HfHubHTTPError() if status == 401:
+            return "The Hub does not accept the token. Set HF_TOKEN to a valid one, or unset it for a public model."
+        case HfHubHTTPError() if status == 403:
+            return f"The token may not read {model_id}. Set HF_TOKEN to one that may."
+        case OfflineModeIsEnabled() if _cached(model_id, revision) is None:
+            return f"HF_HUB_OFFLINE is set and {model_id} is not in the cache. Unset it for the first start."
+        case OSError(errno=errno.ENOSPC):
+            return "The disk of the model cache is full. Free some space, or set HF_HOME to another disk."
+        case OSError(errno=errno.EROFS | errno.EACCES):
+            return f"The model cache cannot be written, and holds no {model_id}. Set HF_HOME to a folder that can."
+        case _:
+            return None
+
+
+def _cached(model_id: str, revision: str) -> Path | None:
+    try:
+        return Path(snapshot_download(model_id, revision=revision, allow_patterns=_FILES, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _verify(folder: Path) -> None:
+    """Compare each file with the hash that names it in the cache, as the client does not: sha256 for large files,
+    git's blob hash for small ones. A wrong one is removed, so that the next try fetches it anew."""
+    for path in sorted(folder.rglob("*")):
+        blob = path.resolve()
+        if not path.is_symlink() or _hash(blob) == blob.name:
+            continue
+        logger.warning("A downloaded file is corrupt and is fetched again.", extra={"file": path.name})
+        blob.unlink()
+        path.unlink()
+        raise _PassingError(f"{path.name} arrived corrupt")
+
+
+def _hash(blob: Path) -> str:
+    with blob.open("rb") as file:
+        if _SHA256.fullmatch(blob.name):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        content = file.read()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _client_with_timeout() -> httpx2.Client:
+    client = default_client_factory()
+    client.timeout = _HUB_TIMEOUT
+    return client

@@ -1,0 +1,98 @@
+"""What happens around every request, in plain ASGI: a bound on its body, one log line, its metrics."""
+
+import logging
+import time
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import problems
+from service.errors import PayloadTooLarge
+from service.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+class BodyLimit:
+    """Refuses bodies over `max_bytes`: by Content-Length before a byte is read, and while a chunked one arrives.
+
+    The framework's own limit answers plain text where the length is declared; this one answers a problem.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        detail = f"The upload is larger than {self.max_bytes / 1e6:g} MB. Send a shorter or more compressed recording."
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self.max_bytes:
+            return await problems.problem(PayloadTooLarge(detail))(scope, receive, send)
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise HTTPException(PayloadTooLarge.status, detail)
+            return message
+
+        await self.app(scope, receive_bounded, send)
+
+
+class RequestLog:
+    """One log line and the HTTP metrics of every request; an unforeseen exception becomes a logged 500."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noting_status)
+        except Exception:
+            logger.exception("unforeseen error")
+            if status:
+                raise
+            await problems.internal_error()(scope, receive, send_noting_status)
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, elapsed_s: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = _route(scope)
+        self.metrics.http_requests.labels(method, route, str(status)).inc()
+        self.metrics.http_request_duration.labels(route).observe(elapsed_s)
+        logger.info(
+            "request",
+            extra={
+                "method": method,
+                "route": route,
+                "status": status,
+                "duration_ms": round(elapsed_s * 1e3, 1),
+            },
+        )
+
+
+def _route(scope: Scope) -> str:
+    """The template of the matched route, never the path itself: paths are unbounded."""
+    if scope["path"].startswith("/ui"):
+        return "/ui"
+    return getattr(scope.get("route"), "path", None) or "unmatched"

@@ -1,0 +1,74 @@
+"""Errors as the client sees them: application/problem+json (RFC 9457), with the request id and nothing internal."""
+
+import logging
+from typing import Any
+
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from service.errors import InternalError, InvalidParameter, PayloadTooLarge, ServiceError
+from service.schemas import Problem
+
+logger = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of the routes as a problem."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+def problem(error: ServiceError) -> Response:
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return _respond(f"urn:music-genre:{error.type}", error.title, error.status, error.detail, headers)
+
+
+def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of a route that may answer these errors."""
+    by_status: dict[int | str, list[str]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, []).append(f"`{error.type}`: {error.title.lower()}")
+    return {
+        status: {
+            "description": "; ".join(lines),
+            "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+        }
+        for status, lines in by_status.items()
+    }
+
+
+async def _service_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem(error)
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    if where == "file":
+        return problem(InvalidParameter("Send the audio as multipart/form-data in one field `file`, with a file name."))
+    return problem(InvalidParameter(f"{where}: {first['msg']}."))
+
+
+async def _http_exception(_: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown path, a wrong method, a body that is no multipart form."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == PayloadTooLarge.status:
+        return problem(PayloadTooLarge(error.detail))
+    if error.status_code == 400:
+        return problem(InvalidParameter("The body is not valid multipart/form-data."))
+    return _respond("about:blank", error.detail, error.status_code, error.detail, dict(error.headers or {}))
+
+
+def internal_error() -> Response:
+    return problem(InternalError("The service failed on this request. It was logged under the request id."))
+
+
+def _respond(type_: str, title: str, status: int, detail: str, headers: dict[str, str]) -> Response:
+    body = Problem(type=type_, title=title, status=status, detail=detail, request_id=correlation_id.get() or "")
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")

@@ -1,0 +1,60 @@
+"""The wire formats: what the routes answer. Their docstrings are what `/docs` shows."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Decision = Literal["accepted", "uncertain"]
+
+
+class Score(BaseModel):
+    label: str = Field(examples=["blues"])
+    score: float = Field(ge=0, le=1, description="Calibrated probability of this genre.")
+
+
+class ModelReference(BaseModel):
+    id: str = Field(description="Hub id, or the name of the local folder.", examples=["you/genre"])
+    revision: str = Field(description="Commit of the model repo that answered.")
+    backend: str = Field(description="What computed the answer.", examples=["torch-cpu-float32"])
+
+
+class Classification(BaseModel):
+    """The genre of one recording."""
+
+    genre: str = Field(description="The most probable genre, also when the decision is `uncertain`.")
+    confidence: float = Field(ge=0, le=1, description="Score of `genre`.")
+    decision: Decision = Field(description="`uncertain` when the confidence is under the model's threshold.")
+    scores: list[Score] = Field(description="Best first; over all genres they sum to 1.")
+    duration_s: float = Field(description="Length of the recording in seconds.")
+    analysed_s: float = Field(description="How many of those seconds the model was shown.")
+    model: ModelReference
+    request_id: str = Field(description="Also in the X-Request-ID header and in every log line of the request.")
+
+
+class ModelCard(BaseModel):
+    """The loaded model, and everything that serving took from its repo."""
+
+    id: str
+    revision: str
+    backend: str
+    labels: list[str]
+    sampling_rate: int = Field(description="Hz")
+    window_s: float = Field(description="Length of one window in seconds.")
+    fill: Literal["repeat"] = Field(description="How audio shorter than a window is brought to its length.")
+    temperature: float = Field(description="Logits are divided by it before the softmax.")
+    uncertain_below: float = Field(description="Confidence under which a decision is `uncertain`.")
+    defaulted: list[str] = Field(description="Which of these the repo does not say, so that a default is used.")
+
+
+class Health(BaseModel):
+    status: Literal["alive", "ready"]
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes it (application/problem+json)."""
+
+    type: str = Field(examples=["urn:music-genre:undecodable-audio"])
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong with this request, and what to do.")
+    request_id: str

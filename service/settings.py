@@ -1,0 +1,50 @@
+"""The settings of the service, each read from the environment variable of the same name in capitals."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once, in `__main__`; everyone else receives plain values. HF_TOKEN, HF_HOME and HF_ENDPOINT are read by
+    `huggingface_hub` itself."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    model_id: Annotated[str, Field(min_length=1)]
+    """Model repo on the Hugging Face Hub (`you/genre`), or a local folder that holds one."""
+
+    model_revision: str = "main"
+    """Branch, tag or commit of the model repo; a full commit hash pins it, and starts without the Hub once cached."""
+
+    startup_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 600
+    """Seconds to keep trying while the Hub cannot be reached, before the service gives up and exits."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to listen on."""
+
+    max_upload_mb: Annotated[float, Field(gt=0, le=4_096)] = 50
+    """Largest request body in megabytes (10^6 bytes), the page's uploads included."""
+
+    max_windows: Annotated[int, Field(ge=1, le=1_000)] = 3
+    """Windows analysed of one recording, unless the request says otherwise; it may ask for at most this many."""
+
+    max_queue_s: Annotated[float, Field(gt=0)] = 1_800
+    """Seconds of audio that may be admitted and not yet answered; beyond it requests are refused with 429."""
+
+    request_deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 60
+    """Seconds after which an admitted request is answered with 504."""
+
+    drain_timeout_s: Annotated[int, Field(ge=0, le=3_600)] = 30
+    """Seconds that running requests get to finish after SIGTERM."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level of the JSON log lines on stderr."""
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return round(self.max_upload_mb * 1_000_000)

@@ -1,0 +1,71 @@
+"""What all tests share: a Hub on loopback, a closed environment, a tiny random-weight model."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub_stand_in import HubStandIn, Token
+
+GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+
+_HUB = pytest.StashKey[HubStandIn]()
+_HOME = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the Hub before any test module is imported: its clients read their environment when they are imported."""
+    config.stash[_HOME] = home = tempfile.TemporaryDirectory(prefix="music-genre-tests-")
+    config.stash[_HUB] = hub = HubStandIn()
+    hub.start()
+    hub.tokens |= {"hf_write": Token("you", "write"), "hf_read": Token("you", "read")}
+    os.environ.pop("HF_TOKEN", None)
+    os.environ |= {
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": home.name,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "GRADIO_TEMP_DIR": str(Path(home.name, "uploads")),
+    }
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_HUB].stop()
+    config.stash[_HOME].cleanup()
+
+
+@pytest.fixture
+def hub(request: pytest.FixtureRequest) -> Iterator[HubStandIn]:
+    """The Hub, which knows the tokens hf_write and hf_read of the user `you`. Name repos after the test."""
+    stand_in = request.config.stash[_HUB]
+    yield stand_in
+    stand_in.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repo of somebody else: a one-layer HuBERT with random weights and ten genres, window not said."""
+    import torch
+    from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-genre"
+    config = HubertConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        classifier_proj_size=16,
+        id2label=dict(enumerate(GENRES)),
+        label2id={genre: index for index, genre in enumerate(GENRES)},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        HubertForSequenceClassification(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    return folder

@@ -1,0 +1,99 @@
+"""The options of the training job: ours, and Hugging Face's `TrainingArguments` with our defaults."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+
+@dataclass
+class DataArguments:
+    """Which clips, and what of them the model sees."""
+
+    dataset: str = field(
+        default="marsyas/gtzan",
+        metadata={
+            "help": "A data set on the Hub (marsyas/gtzan, or one with an audio and a genre column), a local folder "
+            "<genre>/<clip>, a local .tar.gz of one, or `synthetic` for made music."
+        },
+    )
+    dataset_revision: str = field(
+        default="main",
+        metadata={"help": "Branch, tag or commit of the data set on the Hub; the card names the commit."},
+    )
+    split: Literal["random"] = field(
+        default="random", metadata={"help": "random: 10 %% of the clips of each genre are held out, drawn by --seed."}
+    )
+    max_duration_s: float = field(
+        default=30.0, metadata={"help": "Seconds of a clip that the model sees; also the window of the served model."}
+    )
+    random_crop: bool = field(
+        default=False,
+        metadata={"help": "Train on a random window of each clip, another each epoch, instead of on its beginning."},
+    )
+    synthetic_clips_per_genre: int = field(default=100, metadata={"help": "Clips of each genre of made music."})
+    synthetic_duration_s: float = field(default=30.0, metadata={"help": "Length in seconds of a clip of made music."})
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_duration_s <= 600:
+            raise ValueError("--max_duration_s must be from 1 to 600 seconds.")
+        if self.synthetic_clips_per_genre < 2:
+            raise ValueError("--synthetic_clips_per_genre must be at least 2: one to train on, one to hold out.")
+        if not 1 <= self.synthetic_duration_s <= 600:
+            raise ValueError("--synthetic_duration_s must be from 1 to 600 seconds.")
+
+
+@dataclass
+class ModelArguments:
+    """Which model is fine-tuned."""
+
+    model_name_or_path: str = field(
+        default="ntu-spml/distilhubert",
+        metadata={"help": "A HuBERT, wav2vec2 or WavLM on the Hub or in a folder, or `tiny` for a small new HuBERT."},
+    )
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of that model on the Hub."})
+
+
+@dataclass
+class GenreTrainingArguments(TrainingArguments):
+    """All of `TrainingArguments`; the defaults are those of the Hugging Face audio course, unit 4."""
+
+    output_dir: str = field(
+        default="runs/gtzan",
+        metadata={
+            "help": "Holds the checkpoints and, in model/, what is pushed. The same command again resumes there."
+        },
+    )
+    learning_rate: float = field(default=5e-5, metadata={"help": "Peak learning rate of AdamW."})
+    per_device_train_batch_size: int = field(default=8, metadata={"help": "Clips in a training batch, on each device."})
+    num_train_epochs: float = field(default=10.0, metadata={"help": "Passes over the training clips."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up in steps, or below 1 as a part of all steps."})
+    eval_strategy: IntervalStrategy | str = field(default="epoch", metadata={"help": "When to evaluate."})
+    save_strategy: SaveStrategy | str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints kept; the best one is always among them."}
+    )
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best epoch, not the last."})
+    metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "What best means."})
+    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of it is better."})
+    logging_steps: float = field(default=10, metadata={"help": "Log the loss every so many steps."})
+    report_to: None | str | list[str] = field(default="none", metadata={"help": "tensorboard, wandb ... or none."})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Must stay off: the model's inputs are made from the audio column on the fly."}
+    )
+    auto_precision: bool = field(
+        default=True, metadata={"help": "On a GPU, train in bf16 where it has it, else in fp16, unless one is chosen."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.hub_token is not None:
+            # The Trainer would store it in training_args.bin.
+            raise ValueError("--hub_token would be saved in the clear. Set the environment variable HF_TOKEN instead.")
+        if self.push_to_hub and self.hub_model_id is None:
+            raise ValueError("--push_to_hub needs --hub_model_id, such as you/genre.")
+        if self.auto_precision and torch.cuda.is_available() and not (self.bf16 or self.fp16 or self.use_cpu):
+            self.bf16 = torch.cuda.is_bf16_supported()
+            self.fp16 = not self.bf16
+        super().__post_init__()  # type: ignore[no-untyped-call]

@@ -1,0 +1,25 @@
+"""The model folder that is pushed: everything that serving must know, and nothing that it must not."""
+
+import json
+from pathlib import Path
+
+from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
+
+SCHEMA_VERSION = 1
+"""Of serving.json. Raise it when a field changes its meaning; the service refuses versions that it does not know."""
+
+
+def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, *, window_s: float) -> None:
+    """Write model, extractor and serving.json. Called on one process only.
+
+    Not `Trainer.save_model`, which adds training_args.bin: a pickle with settings of this machine.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    serving = {
+        "schema_version": SCHEMA_VERSION,
+        "window_s": window_s,
+        "fill": "repeat",
+    }
+    (folder / "serving.json").write_text(json.dumps(serving, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,107 @@
+"""The Hub as the training job uses it: passing faults retried, lasting ones explained, one commit pushed."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from training.errors import TrainingError
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 6
+_LONGEST_WAIT_S = 60
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def retrying(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function of the Hub client; again, with growing pauses, while the fault may pass."""
+    attempts = Retrying(
+        retry=retry_if_exception(_passing),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential_jitter(initial=1, max=_LONGEST_WAIT_S),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )
+    return attempts(function, *args, **kwargs)
+
+
+@contextmanager
+def explained(repo_id: str) -> Iterator[None]:
+    """Turn what the Hub refuses into a TrainingError that says what to do."""
+    try:
+        yield
+    except (OSError, httpx2.HTTPError, HFValidationError, RuntimeError) as error:
+        raise TrainingError(_explain(error, repo_id)) from error
+
+
+def preflight(repo_id: str, *, private: bool | None) -> str:
+    """Create the model repo, or find it, and prove that it can be written, before hours of training.
+
+    Returns its full id (`genre` becomes `you/genre`). Raises TrainingError.
+    """
+    api = HfApi()
+    with explained(repo_id):
+        full_id = retrying(api.create_repo, repo_id, private=private, exist_ok=True).repo_id
+        retrying(api.auth_check, full_id, write=True)
+    return full_id
+
+
+def push(folder: Path, repo_id: str) -> str:
+    """Push a model folder in one commit, and return the commit's hash. Raises TrainingError; the folder stays."""
+    with explained(repo_id):
+        commit = retrying(
+            HfApi().upload_folder,
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message="Train a music genre classifier",
+            # What an earlier push left and this one lacks must not be served.
+            delete_patterns=["*.safetensors", "*.safetensors.index.json", "*.json"],
+        )
+    return commit.oid
+
+
+def _passing(error: BaseException) -> bool:
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return isinstance(error, (ConnectionError, TimeoutError, httpx2.TransportError))
+
+
+def _explain(error: Exception, repo_id: str) -> str:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    match error:
+        case HFValidationError():
+            return f"{repo_id} is neither a Hub id like you/genre nor an existing file or folder."
+        case GatedRepoError():
+            return f"{repo_id} is gated. Ask for access on its page, then set HF_TOKEN to a token of that account."
+        case RepositoryNotFoundError():
+            return f"{repo_id} does not exist on the Hub, or is private. Check the id, or set HF_TOKEN."
+        case RevisionNotFoundError():
+            return f"{repo_id} has no such revision. Name a branch, tag or commit that exists."
+        case LocalTokenNotFoundError():
+            return "The Hub needs a token. Set HF_TOKEN to one with write access."
+        case HfHubHTTPError() if status == 401:
+            return "The Hub does not accept the token. Set HF_TOKEN to a valid one (with write access for a push)."
+        case HfHubHTTPError() if status == 403:
+            return f"The token may not do that with {repo_id}. Set HF_TOKEN to one with write access to it."
+        case RuntimeError() if "scripts are no longer supported" in str(error):
+            return f"{repo_id} is a loading script, which `datasets` refuses. Use a copy as parquet or as a folder."
+        case _ if _passing(error):
+            return f"The Hub did not answer for {repo_id} ({type(error).__name__}). Check the network and try again."
+        case _:
+            return f"{repo_id} cannot be used: {error}"

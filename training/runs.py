@@ -1,0 +1,49 @@
+"""The output folder of a run: which settings it belongs to, and the last checkpoint that can be resumed."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.errors import TrainingError
+
+_RUN_FILE = "run.json"
+
+
+def claim(output_dir: Path, settings: dict[str, Any]) -> None:
+    """Mark the folder as this run's. Raises TrainingError when it holds a run with other settings: its checkpoints
+    would otherwise be continued as if they were this run's own."""
+    path = output_dir / _RUN_FILE
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name} was {before.get(name)}, now {value}"
+            for name, value in settings.items()
+            if before.get(name) != value
+        ]
+        if changed:
+            raise TrainingError(
+                f"{output_dir} holds a run with other settings ({'; '.join(changed)}). Choose another --output_dir, or "
+                "remove that one."
+            )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def last_checkpoint(output_dir: Path) -> Path | None:
+    """The newest complete checkpoint. One that a kill left half written is removed."""
+    checkpoints = sorted(output_dir.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    for checkpoint in checkpoints:
+        if _is_complete(checkpoint):
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """The Trainer writes its state last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return True
