@@ -37,12 +37,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_HOME].cleanup()
 
 
+@pytest.fixture(scope="session")
+def session_hub(request: pytest.FixtureRequest) -> HubStandIn:
+    """The Hub, for fixtures that outlive one test."""
+    return request.config.stash[_HUB]
+
+
 @pytest.fixture
-def hub(request: pytest.FixtureRequest) -> Iterator[HubStandIn]:
+def hub(session_hub: HubStandIn) -> Iterator[HubStandIn]:
     """The Hub, which knows the tokens hf_write and hf_read of the user `you`. Name repos after the test."""
-    stand_in = request.config.stash[_HUB]
-    yield stand_in
-    stand_in.clear_faults()
+    yield session_hub
+    session_hub.clear_faults()
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from typing import Any, Literal, Self
 from urllib.parse import parse_qs, quote, unquote
 
 import uvicorn
-import yaml  # type: ignore[import-untyped]
+import yaml
 from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.datastructures import URL, Headers

@@ -93,6 +93,8 @@ class GenreTrainingArguments(TrainingArguments):
             raise ValueError("--hub_token would be saved in the clear. Set the environment variable HF_TOKEN instead.")
         if self.push_to_hub and self.hub_model_id is None:
             raise ValueError("--push_to_hub needs --hub_model_id, such as you/genre.")
+        # Pinned memory speeds up copies to a GPU; without one torch only warns.
+        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         if self.auto_precision and torch.cuda.is_available() and not (self.bf16 or self.fp16 or self.use_cpu):
             self.bf16 = torch.cuda.is_bf16_supported()
             self.fp16 = not self.bf16

@@ -16,14 +16,15 @@ PICTURE = "confusion_matrix.png"
 class Report:
     """What one training run amounts to.
 
-    dataset_id and base_model: Hub ids, None for what is not on the Hub. dataset_revision: commit. clips: how many in
+    dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. clips: how many in
     each part of the split. skipped: clips that could not be decoded. counts: the confusion matrix on those held out.
     """
 
     dataset: str
     dataset_id: str | None
     dataset_revision: str | None
-    base_model: str | None
+    base_model: str
+    base_model_id: str | None
     genres: list[str]
     split: str
     seed: int
@@ -58,7 +59,7 @@ def _metadata(report: Report, model_id: str) -> ModelCardData:
     return ModelCardData(
         library_name="transformers",
         pipeline_tag="audio-classification",
-        base_model=report.base_model,
+        base_model=report.base_model_id,
         datasets=[report.dataset_id] if report.dataset_id else None,
         metrics=["accuracy", "f1"],
         tags=["music", "music-genre"],
@@ -81,7 +82,7 @@ Tells which of {len(report.genres)} genres a recording is: {", ".join(report.gen
 | Split | `{report.split}`, seed {report.seed}: {report.clips["train"]} clips trained on, {held_out} held out |
 | Accuracy | {report.accuracy:.3f} on the {held_out} held-out clips |
 | Macro-F1 | {report.macro_f1:.3f} on the same clips |
-| Base model | {report.base_model or "none: trained from scratch"} |
+| Base model | {report.base_model} |
 | Parameters | {report.parameters:,} |
 | Window | {report.window_s:g} s, the beginning of each clip |
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    LocalTokenNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -55,6 +54,8 @@ def preflight(repo_id: str, *, private: bool | None) -> str:
 
     Returns its full id (`genre` becomes `you/genre`). Raises TrainingError.
     """
+    if get_token() is None:
+        raise TrainingError("A push needs a token. Set HF_TOKEN to one with write access.")
     api = HfApi()
     with explained(repo_id):
         full_id = retrying(api.create_repo, repo_id, private=private, exist_ok=True).repo_id
@@ -76,15 +77,27 @@ def push(folder: Path, repo_id: str) -> str:
     return commit.oid
 
 
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and its causes: the clients wrap what happened in errors of their own, with less to say."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
 def _passing(error: BaseException) -> bool:
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(error, (ConnectionError, TimeoutError, httpx2.TransportError))
+    for cause in _chain(error):
+        if isinstance(cause, HfHubHTTPError):
+            return cause.response.status_code == 429 or cause.response.status_code >= 500
+        if isinstance(cause, (ConnectionError, TimeoutError, httpx2.TransportError)):
+            return True
+    return False
 
 
 def _explain(error: Exception, repo_id: str) -> str:
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    match error:
+    refused = next((cause for cause in _chain(error) if isinstance(cause, HfHubHTTPError)), None)
+    status = refused.response.status_code if refused else None
+    match refused or error:
         case HFValidationError():
             return f"{repo_id} is neither a Hub id like you/genre nor an existing file or folder."
         case GatedRepoError():
@@ -93,8 +106,6 @@ def _explain(error: Exception, repo_id: str) -> str:
             return f"{repo_id} does not exist on the Hub, or is private. Check the id, or set HF_TOKEN."
         case RevisionNotFoundError():
             return f"{repo_id} has no such revision. Name a branch, tag or commit that exists."
-        case LocalTokenNotFoundError():
-            return "The Hub needs a token. Set HF_TOKEN to one with write access."
         case HfHubHTTPError() if status == 401:
             return "The Hub does not accept the token. Set HF_TOKEN to a valid one (with write access for a push)."
         case HfHubHTTPError() if status == 403:

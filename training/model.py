@@ -27,8 +27,10 @@ def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2V
         extractor = Wav2Vec2FeatureExtractor()
     else:
         with hub.explained(arguments.model_name_or_path):
-            extractor = AutoFeatureExtractor.from_pretrained(
-                arguments.model_name_or_path, revision=arguments.model_revision
+            extractor = hub.retrying(
+                AutoFeatureExtractor.from_pretrained,
+                arguments.model_name_or_path,
+                revision=arguments.model_revision,
             )
     if not isinstance(extractor, Wav2Vec2FeatureExtractor):
         raise TrainingError(f"{arguments.model_name_or_path} does not hear raw audio. Use a HuBERT, wav2vec2 or WavLM.")
@@ -50,7 +52,8 @@ def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:
     name = arguments.model_name_or_path
     try:
         with hub.explained(name):
-            model: PreTrainedModel = AutoModelForAudioClassification.from_pretrained(
+            model: PreTrainedModel = hub.retrying(
+                AutoModelForAudioClassification.from_pretrained,
                 name,
                 revision=arguments.model_revision,
                 # A base that was fine-tuned on other genres gets a new head.

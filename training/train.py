@@ -13,6 +13,7 @@ from transformers.trainer_utils import PredictionOutput
 from training import artefact, card, hub, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips, load_clips
+from training.errors import TrainingError
 from training.features import evaluation_features, training_features
 from training.metrics import accuracy, compute_metrics, confusion_matrix, macro_f1
 from training.model import TINY, load_extractor, load_model
@@ -52,6 +53,9 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     splits = split_random(clips.dataset, arguments.seed)
     logger.info("%d clips to train on, %d held out", len(splits["train"]), len(splits["test"]))
 
+    if checkpoint is not None:
+        logger.info("Resuming at %s", checkpoint)
+
     set_seed(arguments.seed)
     window_s = data.max_duration_s
     extractor = load_extractor(base, max_duration_s=window_s)
@@ -78,8 +82,17 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         logger.info("Accuracy %.3f on %d held-out clips of %s", report.accuracy, len(splits["test"]), clips.name)
         logger.info("The model is in %s", folder)
         if hub_model_id is not None:
-            logger.info("Pushed %s, commit %s", hub_model_id, hub.push(folder, hub_model_id))
+            _push(folder, hub_model_id)
     return folder
+
+
+def _push(folder: Path, hub_model_id: str) -> None:
+    try:
+        commit = hub.push(folder, hub_model_id)
+    except TrainingError as error:
+        again = f"python -m training.push {folder.parent} --hub_model_id {hub_model_id}"
+        raise TrainingError(f"{error} The model is safe in {folder}; push it later with: {again}") from error
+    logger.info("Pushed %s, commit %s", hub_model_id, commit)
 
 
 def _settings(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> dict[str, Any]:
@@ -107,11 +120,14 @@ def _report(
 ) -> card.Report:
     logits, references = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
     counts = confusion_matrix(logits, references)
+    tiny = base.model_name_or_path == TINY
+    local = Path(base.model_name_or_path).is_dir()
     return card.Report(
         dataset=clips.name,
         dataset_id=data.dataset if clips.revision else None,
         dataset_revision=clips.revision,
-        base_model=None if base.model_name_or_path == TINY else base.model_name_or_path,
+        base_model=_base_name(base.model_name_or_path),
+        base_model_id=None if tiny or local else base.model_name_or_path,
         genres=clips.genres,
         split=data.split,
         seed=arguments.seed,
@@ -123,3 +139,10 @@ def _report(
         macro_f1=macro_f1(counts),
         counts=counts,
     )
+
+
+def _base_name(model_name_or_path: str) -> str:
+    """How a reader of the card would call the base model; nobody else has our folders."""
+    if model_name_or_path == TINY:
+        return "none: a small HuBERT, trained from scratch"
+    return Path(model_name_or_path).name if Path(model_name_or_path).is_dir() else f"`{model_name_or_path}`"

@@ -1,0 +1,196 @@
+import io
+import logging
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tests import gtzan
+from tests.hub_stand_in import HubStandIn
+from training import synthetic
+from training.arguments import DataArguments
+from training.data import load_clips
+from training.errors import TrainingError
+
+
+def _write_folder(root: Path, clips: dict[str, bytes]) -> Path:
+    for name, content in clips.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def _two_genres() -> dict[str, bytes]:
+    return {
+        f"genres_original/{genre}/{genre}.0000{seed}.wav": gtzan.clip(genre, seed)
+        for genre in ("jazz", "metal")
+        for seed in range(2)
+    }
+
+
+def _arguments(dataset: str | Path, revision: str = "main") -> DataArguments:
+    return DataArguments(dataset=str(dataset), dataset_revision=revision, max_duration_s=1)
+
+
+def test_gtzan_from_the_hub_as_it_really_is(hub: HubStandIn, caplog: pytest.LogCaptureFixture) -> None:
+    hub.create_repo("marsyas/gtzan", repo_type="dataset")
+    commit = hub.commit("marsyas/gtzan", gtzan.files(2), repo_type="dataset")
+    with caplog.at_level(logging.WARNING, "training"):
+        clips = load_clips(_arguments("marsyas/gtzan"))
+    assert clips.genres == list(synthetic.GENRES)
+    assert len(clips.dataset) == 20
+    assert clips.revision == commit
+    assert clips.dataset[0]["audio"]["bytes"] == gtzan.clip("blues", 0)
+    assert [gtzan.CORRUPT in problem for problem in clips.skipped] == [True]
+    assert [record.getMessage() for record in caplog.records if gtzan.CORRUPT in record.getMessage()] == [
+        f"Skipped {clips.skipped[0]}"
+    ]
+
+
+def test_the_revision_of_the_data_set_is_used(hub: HubStandIn) -> None:
+    hub.create_repo("you/two-versions", repo_type="dataset")
+    first = hub.commit("you/two-versions", {"data/genres.tar.gz": gtzan.archive(2)}, repo_type="dataset")
+    hub.commit("you/two-versions", {"data/genres.tar.gz": gtzan.archive(3)}, repo_type="dataset")
+    assert len(load_clips(_arguments("you/two-versions", first)).dataset) == 20
+    assert len(load_clips(_arguments("you/two-versions")).dataset) == 30
+
+
+def _parquet(genre_column: str, genres: list[int] | list[str], audio_feature: object) -> bytes:
+    names = ["jazz", "metal", "jazz", "metal"]
+    cells = [{"bytes": gtzan.clip(name, index), "path": f"{index}.wav"} for index, name in enumerate(names)]
+    table = pa.table({"audio": cells, genre_column: genres, "extra": [1, 2, 3, 4]})
+    features = datasets.Features(
+        {
+            "audio": audio_feature,
+            genre_column: datasets.Value("string")
+            if isinstance(genres[0], str)
+            else datasets.ClassLabel(names=["jazz", "metal"]),
+            "extra": datasets.Value("int64"),
+        }
+    )
+    file = io.BytesIO()
+    pa.parquet.write_table(table.cast(features.arrow_schema), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "genre_column", "genres"),
+    [("class-label", "genre", [0, 1, 0, 1]), ("string-label", "label", ["jazz", "metal", "jazz", "metal"])],
+)
+def test_a_parquet_data_set_from_the_hub(
+    hub: HubStandIn, name: str, genre_column: str, genres: list[int] | list[str]
+) -> None:
+    hub.create_repo(f"you/{name}", repo_type="dataset")
+    content = _parquet(genre_column, genres, datasets.Audio())
+    hub.commit(f"you/{name}", {"data/train-00000-of-00001.parquet": content}, repo_type="dataset")
+    clips = load_clips(_arguments(f"you/{name}"))
+    assert clips.genres == ["jazz", "metal"]
+    assert clips.dataset["genre"][:] == [0, 1, 0, 1]
+    assert clips.dataset[1]["audio"]["bytes"] == gtzan.clip("metal", 1)
+    assert clips.dataset.column_names == ["audio", "genre"]
+
+
+def test_a_parquet_data_set_without_audio(hub: HubStandIn) -> None:
+    hub.create_repo("you/text", repo_type="dataset")
+    file = io.BytesIO()
+    pa.parquet.write_table(pa.table({"text": ["a"], "label": [0]}), file)
+    hub.commit("you/text", {"data/train.parquet": file.getvalue()}, repo_type="dataset")
+    with pytest.raises(TrainingError, match="columns text, label. It needs one of audio"):
+        load_clips(_arguments("you/text"))
+
+
+def test_a_folder_as_kaggle_has_it(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, _two_genres() | {"images_original/jazz/jazz00000.png": b"picture"})
+    clips = load_clips(_arguments(folder))
+    assert clips.genres == ["jazz", "metal"]
+    assert len(clips.dataset) == 4
+    assert clips.revision is None
+    assert clips.name == tmp_path.name, "the path of a local folder is nobody's business"
+
+
+def test_a_changed_folder_is_read_again(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, _two_genres())
+    assert len(load_clips(_arguments(folder)).dataset) == 4
+    _write_folder(tmp_path, {"genres_original/jazz/jazz.00009.wav": gtzan.clip("jazz", 9)})
+    assert len(load_clips(_arguments(folder)).dataset) == 5
+
+
+def test_a_local_archive(tmp_path: Path) -> None:
+    path = tmp_path / "genres.tar.gz"
+    path.write_bytes(gtzan.archive(2))
+    assert len(load_clips(_arguments(path)).dataset) == 20
+
+
+def test_made_music(tmp_path: Path) -> None:
+    arguments = DataArguments(
+        dataset="synthetic", synthetic_clips_per_genre=2, synthetic_duration_s=2, max_duration_s=1
+    )
+    clips = load_clips(arguments)
+    assert clips.name == "made music"
+    assert len(clips.dataset) == 20
+    assert clips.dataset[0]["audio"]["path"] == "blues/blues.00000.flac"
+
+
+def test_a_truncated_archive(tmp_path: Path) -> None:
+    path = tmp_path / "genres.tar.gz"
+    path.write_bytes(gtzan.archive(2)[:10_000])
+    with pytest.raises(TrainingError, match=r"genres.tar.gz is no readable .tar.gz. Download it again."):
+        load_clips(_arguments(path))
+
+
+def test_a_genre_folder_without_clips(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, _two_genres())
+    (folder / "genres_original" / "polka").mkdir()
+    with pytest.raises(TrainingError, match="genre folder polka .* holds no audio"):
+        load_clips(_arguments(folder))
+
+
+def test_a_genre_whose_clips_are_all_broken(tmp_path: Path) -> None:
+    broken = {f"genres_original/polka/polka.0000{seed}.wav": b"broken" for seed in range(3)}
+    folder = _write_folder(tmp_path, _two_genres() | broken)
+    with pytest.raises(TrainingError, match="genre polka has 0 usable clips"):
+        load_clips(_arguments(folder))
+
+
+def test_a_folder_without_audio(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="holds no audio"):
+        load_clips(_arguments(tmp_path))
+
+
+def test_one_genre_alone(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, {f"jazz/{seed}.wav": gtzan.clip("jazz", seed) for seed in range(2)})
+    with pytest.raises(TrainingError, match="at least two genres"):
+        load_clips(_arguments(folder))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [("you/nowhere", "does not exist on the Hub, or is private"), ("./nowhere/at/all", "neither a Hub id")],
+)
+def test_a_data_set_that_is_not_there(hub: HubStandIn, dataset: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        load_clips(_arguments(dataset))
+
+
+def test_a_gated_data_set(hub: HubStandIn) -> None:
+    hub.create_repo("other/gated", repo_type="dataset", gated="auto")
+    hub.commit("other/gated", gtzan.files(2), repo_type="dataset")
+    with pytest.raises(TrainingError, match="gated. Ask for access"):
+        load_clips(_arguments("other/gated"))
+
+
+def test_a_script_without_an_archive(hub: HubStandIn) -> None:
+    hub.create_repo("you/script", repo_type="dataset")
+    hub.commit("you/script", {"script.py": gtzan.SCRIPT}, repo_type="dataset")
+    with pytest.raises(TrainingError, match="is a loading script"):
+        load_clips(_arguments("you/script"))
+
+
+def test_a_passing_fault_of_the_hub_is_retried(hub: HubStandIn) -> None:
+    hub.create_repo("you/flaky", repo_type="dataset")
+    hub.commit("you/flaky", {"data/genres.tar.gz": gtzan.archive(2)}, repo_type="dataset")
+    hub.fail("GET /api/datasets/you/flaky", status=503, times=1)
+    assert len(load_clips(_arguments("you/flaky")).dataset) == 20

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+from tests.conftest import GENRES
+from tests.hub_stand_in import HubStandIn
+from training.arguments import ModelArguments
+from training.errors import TrainingError
+from training.model import TINY, load_extractor, load_model
+
+
+def push_base_model(hub: HubStandIn, repo_id: str, folder: Path) -> None:
+    """A repo of DistilHuBERT's shape: a base HuBERT without a head, and its extractor, which neither normalises nor
+    answers masks until the course's settings make it."""
+    config = HubertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+    )
+    HubertModel(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False).save_pretrained(folder)
+    hub.create_repo(repo_id)
+    HfApi(token="hf_write").upload_folder(repo_id=repo_id, folder_path=folder)
+
+
+def test_a_base_model_from_the_hub_gets_a_head_for_our_genres(hub: HubStandIn, tmp_path: Path) -> None:
+    push_base_model(hub, "you/base", tmp_path)
+    arguments = ModelArguments(model_name_or_path="you/base")
+    model = load_model(arguments, list(GENRES))
+    assert model.config.id2label == dict(enumerate(GENRES))
+    assert model.config.label2id == {genre: index for index, genre in enumerate(GENRES)}
+    assert model.config.num_labels == 10
+
+
+def test_the_extractor_is_stamped_and_keeps_its_stamps(hub: HubStandIn, tmp_path: Path) -> None:
+    push_base_model(hub, "you/base-extractor", tmp_path / "base")
+    extractor = load_extractor(ModelArguments(model_name_or_path="you/base-extractor"), max_duration_s=3)
+    extractor.save_pretrained(tmp_path / "saved")
+    saved = Wav2Vec2FeatureExtractor.from_pretrained(tmp_path / "saved").to_dict()
+    assert {name: saved[name] for name in ("do_normalize", "return_attention_mask", "max_length", "sampling_rate")} == {
+        "do_normalize": True,
+        "return_attention_mask": True,
+        "max_length": 48_000,
+        "sampling_rate": 16_000,
+    }
+
+
+def test_a_model_of_other_genres_gets_a_new_head(model_folder: Path) -> None:
+    model = load_model(ModelArguments(model_name_or_path=str(model_folder)), ["polka", "samba"])
+    assert model.config.id2label == {0: "polka", 1: "samba"}
+
+
+def test_tiny_has_about_one_and_a_half_million_parameters() -> None:
+    model = load_model(ModelArguments(model_name_or_path=TINY), list(GENRES))
+    assert 1_000_000 < model.num_parameters() < 2_000_000
+
+
+def test_a_base_that_is_not_there() -> None:
+    with pytest.raises(TrainingError, match="you/no-such-base does not exist on the Hub"):
+        load_extractor(ModelArguments(model_name_or_path="you/no-such-base"), max_duration_s=3)
+
+
+def test_a_base_that_hears_nothing(hub: HubStandIn) -> None:
+    hub.create_repo("you/bert")
+    hub.commit("you/bert", {"config.json": b'{"model_type": "bert"}'})
+    with pytest.raises(TrainingError, match="you/bert"):
+        load_extractor(ModelArguments(model_name_or_path="you/bert"), max_duration_s=3)
+    with pytest.raises(TrainingError, match="you/bert is no audio encoder"):
+        load_model(ModelArguments(model_name_or_path="you/bert"), ["a", "b"])
