@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from service.artefact import Artefact
@@ -56,13 +57,14 @@ def _load_model(artefact: Artefact) -> torch.nn.Module:
         model, report = AutoModelForAudioClassification.from_pretrained(
             artefact.folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
+    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
         raise StartupError(
             f"The weights of {artefact.model_id} do not load as an audio classification model. "
             "MODEL_ID must name a HuBERT, wav2vec2, WavLM or similar model fine-tuned for classification."
         ) from error
     # transformers only warns, and fills what is missing with random numbers.
-    if missing := sorted(report["missing_keys"]):
+    # (The mask embedding is used in training only.)
+    if missing := sorted(key for key in report["missing_keys"] if not key.endswith("masked_spec_embed")):
         raise StartupError(
             f"{artefact.model_id} lacks trained weights for {missing[0]}: it is a base model, or half a model. "
             "MODEL_ID must name one that was fine-tuned for classification."
