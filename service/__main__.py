@@ -1,6 +1,7 @@
 """Run the service: `MODEL_ID=you/genre python -m service`. Settings come from the environment; see `settings.py`."""
 
 import os
+import signal
 import sys
 import tempfile
 
@@ -8,7 +9,6 @@ import uvicorn
 from pydantic import ValidationError
 
 from service import logs
-from service.app import create_app
 from service.settings import Settings
 
 
@@ -22,6 +22,9 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
     logs.configure(settings.log_level)
+    # The page takes seconds to import: after the settings, so that a wrong one is told at once.
+    from service.app import create_app
+
     failed = False
 
     def stop() -> None:
@@ -43,6 +46,10 @@ def main() -> int:
                 timeout_graceful_shutdown=settings.drain_timeout_s,
             )
         )
+        # uvicorn handles these while it runs; afterwards it raises them again, which by default would kill the process
+        # before it has cleaned up, and hide that all went well.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         server.run()
     return int(failed)
 

@@ -36,7 +36,15 @@ def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def _one_file(request: Request, file: UploadFile) -> UploadFile:
+    # The framework would take the last of several and say nothing of the others.
+    if len((await request.form()).getlist("file")) > 1:
+        raise InvalidParameter("Send the audio as multipart/form-data in one field `file`, one recording a request.")
+    return file
+
+
 ClassifierDep = Annotated[Classifier, Depends(_classifier)]
+OneFileDep = Annotated[UploadFile, Depends(_one_file)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
@@ -58,7 +66,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 )
 async def classify(
     classifier: ClassifierDep,
-    file: UploadFile,
+    file: OneFileDep,
     top_k: Annotated[int | None, Query(ge=1, description="How many scores to answer; all by default.")] = None,
     max_windows: Annotated[
         int | None,

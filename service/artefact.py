@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.audio import MIN_DURATION_S
 from service.errors import StartupError
 
 DEFAULT_WINDOW_S = 30.0
@@ -15,6 +16,10 @@ DEFAULT_WINDOW_S = 30.0
 
 DEFAULT_UNCERTAIN_BELOW = 0.5
 """For a repo without calibration: below one half, the other genres together are more probable."""
+
+# A shorter window would leave out audio that is long enough; a longer one would hold hundreds of megabytes.
+_SHORTEST_WINDOW_S = MIN_DURATION_S
+_LONGEST_WINDOW_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,9 @@ class _ServingFile(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     schema_version: Literal[1]
-    window_s: float | None = Field(None, gt=0, le=600)
+    window_s: float | None = Field(None, ge=_SHORTEST_WINDOW_S, le=_LONGEST_WINDOW_S)
     fill: Literal["repeat"] | None = None
-    temperature: float | None = Field(None, gt=0)
+    temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     uncertain_below: float | None = Field(None, ge=0, le=1)
 
 
@@ -63,9 +68,8 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         )
     serving = _read_serving(folder) if (folder / "serving.json").is_file() else _ServingFile(schema_version=1)
     sampling_rate = _sampling_rate(extractor)
-    stored_s = (extractor.get("max_length") or 0) / sampling_rate or None
     said: dict[str, Any] = {
-        "window_s": serving.window_s or stored_s,
+        "window_s": serving.window_s or _stored_window_s(extractor, sampling_rate),
         "fill": serving.fill,
         "temperature": serving.temperature,
         "uncertain_below": serving.uncertain_below,
@@ -117,6 +121,19 @@ def _sampling_rate(extractor: dict[str, Any]) -> int:
     if not isinstance(rate, int) or not 1_000 <= rate <= 192_000:
         raise StartupError("preprocessor_config.json names no usable sampling_rate. MODEL_ID must name an audio model.")
     return rate
+
+
+def _stored_window_s(extractor: dict[str, Any], sampling_rate: int) -> float | None:
+    """The length that training cut its clips to; None when it is not stored."""
+    samples = extractor.get("max_length")
+    if samples is None:
+        return None
+    if type(samples) is not int or not _SHORTEST_WINDOW_S <= samples / sampling_rate <= _LONGEST_WINDOW_S:
+        raise StartupError(
+            "preprocessor_config.json names no usable max_length. It must be "
+            f"{_SHORTEST_WINDOW_S:g} to {_LONGEST_WINDOW_S:g} s of samples, or be left out."
+        )
+    return samples / sampling_rate
 
 
 def _labels(config: dict[str, Any]) -> tuple[str, ...]:

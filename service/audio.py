@@ -47,6 +47,10 @@ _MAX_CHANNELS = 64
 _BLOCK_FRAMES = 1 << 14
 # Read past the end of a window and cut off after resampling, so that the resampler's edge lies outside the window.
 _RESAMPLER_MARGIN_S = 0.05
+# A decoder that starts in the middle needs a few packets before its output is right: AAC one, WMA two, Opus 80 ms.
+_PREROLL_S = 0.2
+# 120 dB over full scale is no recording; numbers beyond would overflow the model's normalisation.
+_LOUDEST = 1e6
 
 _FORMATS = "mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff or au"
 
@@ -57,6 +61,20 @@ _AV_OPTIONS = {
     "ogg,wav,wv",
     "protocol_whitelist": "",
 }
+
+# How files of the known formats begin, as (offset, bytes): one that begins so and does not open is damaged, such as
+# an m4a cut off before its index. FFmpeg gives the same error for it as for a text.
+_SIGNATURES = (
+    (4, b"ftyp"),
+    (0, b"OggS"),
+    (0, b"fLaC"),
+    (0, b"RIFF"),
+    (0, b"FORM"),
+    (0, b".snd"),
+    (0, b"ID3"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"0&\xb2u\x8ef\xcf\x11"),
+)
 
 
 @dataclass(frozen=True)
@@ -84,13 +102,13 @@ class AudioFile(ABC):
         """The samples from `start_s` on, resampled (soxr HQ) to `sampling_rate` Hz.
 
         Returns float32 (samples,) with at most `duration_s` seconds, less where the file ends before.
-        Raises UndecodableAudio when nothing can be decoded, or samples are not finite.
+        Raises UndecodableAudio when nothing can be decoded, or samples are not finite or beyond all sense.
         """
         wanted = math.ceil((duration_s + _RESAMPLER_MARGIN_S) * self.sampling_rate)
         blocks = list(_take(self._blocks(start_s), wanted))
         waveform = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-        if not np.isfinite(waveform).all():
-            raise UndecodableAudio("The audio holds samples that are not numbers (NaN or infinite). Export it again.")
+        if not (np.abs(waveform) < _LOUDEST).all():
+            raise UndecodableAudio("The audio holds samples that are no sound: NaN, infinite, huge. Export it again.")
         if self.sampling_rate != sampling_rate:
             waveform = soxr.resample(waveform, self.sampling_rate, sampling_rate, quality="HQ")
         return waveform[: round(duration_s * sampling_rate)]
@@ -131,20 +149,23 @@ def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_w
     """
     samples = round(window_s * sampling_rate)
     waveforms: list[Waveform] = []
+    end_s = 0.0
     with open_audio(file) as audio:
         duration_s = audio.duration_s
         for start_s in window_starts(duration_s, window_s, max_windows):
             waveform = audio.read(start_s, window_s, sampling_rate)
+            if len(waveform):
+                end_s = start_s + len(waveform) / sampling_rate
             if len(waveform) < samples and start_s + window_s <= duration_s:
-                # The header promised more than there is: the recording ends here.
-                duration_s = start_s + len(waveform) / sampling_rate
+                # The header promised more than there is: the recording ends where its last sample was found.
+                duration_s = end_s
             if len(waveform) >= MIN_DURATION_S * sampling_rate:
                 waveforms.append(waveform)
             if start_s + window_s > duration_s:
                 break
     if not waveforms:
         raise AudioTooShort(f"The audio has {duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
-    audible = [waveform for waveform in waveforms if float(waveform.std()) > SILENCE]
+    audible = [waveform for waveform in waveforms if _is_audible(waveform, sampling_rate)]
     if not audible:
         raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
     analysed_s = sum(len(waveform) for waveform in audible) / sampling_rate
@@ -165,6 +186,12 @@ def fill(waveform: Waveform, samples: int) -> Waveform:
     of the music beside it.
     """
     return np.resize(waveform, samples)
+
+
+def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:
+    # Where a constant begins and ends, the resampler makes ripples.
+    edge = round(_RESAMPLER_MARGIN_S * sampling_rate)
+    return float(waveform[edge:-edge].std()) > SILENCE
 
 
 def _take(blocks: Iterator[Waveform], samples: int) -> Iterator[Waveform]:
@@ -192,6 +219,12 @@ def _check(audio: AudioFile) -> None:
         raise UndecodableAudio(f"The audio has {audio.channels} channels. Send at most {_MAX_CHANNELS}.")
 
 
+def _has_signature(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(16)
+    return any(head.startswith(signature, offset) for offset, signature in _SIGNATURES)
+
+
 class _SoundFile(AudioFile):
     """wav, flac, ogg, mp3, au, aiff: libsndfile."""
 
@@ -202,7 +235,13 @@ class _SoundFile(AudioFile):
         self.duration_s = self._file.frames / self._file.samplerate
 
     def _blocks(self, start_s: float) -> Iterator[Waveform]:
-        self._file.seek(min(round(start_s * self.sampling_rate), self._file.frames))
+        try:
+            self._file.seek(min(round(start_s * self.sampling_rate), self._file.frames))
+        except soundfile.SoundFileError:
+            # The header promises more than there is; a file that has not even a start is damaged.
+            if start_s > 0:
+                return
+            raise
         intact = False
         try:
             while len(block := self._file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
@@ -224,6 +263,8 @@ class _AVFile(AudioFile):
         try:
             self._container = av.open(file, mode="r", container_options=_AV_OPTIONS)
         except (av.FFmpegError, ValueError) as error:
+            if _has_signature(file):
+                raise UndecodableAudio("The audio is damaged or incomplete. Send the whole file.") from error
             raise UnsupportedMedia(f"The file is not audio in a known format. Send {_FORMATS}.") from error
         if not self._container.streams.audio:
             self.close()
@@ -265,7 +306,9 @@ class _AVFile(AudioFile):
                 skip = max(0, skip - len(block))
 
     def _frames(self, start_s: float) -> Iterator[av.AudioFrame]:
-        self._container.seek(round((start_s + self._origin_s) * av.time_base))
+        # The first packet may be stamped before the origin: what an encoder puts before the music.
+        wanted_s = self._origin_s + start_s - _PREROLL_S if start_s else self._origin_s
+        self._container.seek(round(wanted_s * av.time_base))
         for packet in self._container.demux(self._stream):
             # A damaged packet is skipped, as players do; a file of nothing else gives no frame at all.
             with suppress(av.InvalidDataError):

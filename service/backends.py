@@ -1,7 +1,7 @@
 """What computes: windows in, probabilities out. A backend is a plain blocking object that one thread calls."""
 
 import os
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +10,8 @@ from safetensors import SafetensorError
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from service.artefact import Artefact
+from service.engine import Probabilities, Windows
 from service.errors import StartupError
-
-Windows = npt.NDArray[np.float32]
-"""float32 (n, window samples), mono at the model's rate, not yet normalised."""
-
-Probabilities = npt.NDArray[np.float32]
-"""float32 (n, labels), each row sums to 1, calibrated, columns in the order of the artefact's labels."""
-
-
-class Backend(Protocol):
-    name: str
-    """What runs, for `/model` and the metrics, such as `torch-cpu-float32`."""
-
-    def probabilities(self, windows: Windows) -> Probabilities: ...
 
 
 class TorchBackend:
@@ -36,7 +24,7 @@ class TorchBackend:
         self._sampling_rate = artefact.sampling_rate
         self._temperature = artefact.temperature
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        self._extractor = AutoFeatureExtractor.from_pretrained(artefact.folder)
+        self._extractor = _load_extractor(artefact)
         self._model = _load_model(artefact).to(self._device, self._dtype).eval()
 
     @torch.inference_mode()
@@ -50,6 +38,16 @@ class TorchBackend:
         logits = self._model(**inputs).logits.float()
         probabilities: Probabilities = torch.softmax(logits / self._temperature, dim=-1).cpu().numpy()
         return probabilities
+
+
+def _load_extractor(artefact: Artefact) -> Any:
+    try:
+        return AutoFeatureExtractor.from_pretrained(artefact.folder, local_files_only=True)
+    except (ValueError, KeyError, TypeError, OSError, ImportError) as error:
+        raise StartupError(
+            f"preprocessor_config.json of {artefact.model_id} names no feature extractor that this service can run. "
+            "MODEL_ID must name a HuBERT, wav2vec2, WavLM or similar model."
+        ) from error
 
 
 def _load_model(artefact: Artefact) -> torch.nn.Module:

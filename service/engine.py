@@ -3,13 +3,29 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from service.artefact import Artefact
-from service.backends import Backend, Probabilities, Windows
 
 _SPEED_SMOOTHING = 0.2
+
+Windows = npt.NDArray[np.float32]
+"""float32 (n, window samples), mono at the model's rate, not yet normalised."""
+
+Probabilities = npt.NDArray[np.float32]
+"""float32 (n, labels), each row sums to 1, calibrated, columns in the order of the artefact's labels."""
+
+
+class Backend(Protocol):
+    """What computes: a plain blocking object that one thread calls."""
+
+    name: str
+    """What runs, for `/model` and the metrics, such as `torch-cpu-float32`."""
+
+    def probabilities(self, windows: Windows) -> Probabilities: ...
 
 
 class Engine:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -34,8 +35,11 @@ _FILES = [
     "*.safetensors.index.json",
 ]
 
+# Only at the top of the repo: a Trainer's checkpoints lie in folders, and hold weights of their own.
+_NOT_FILES = ["*/*"]
+
 # huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.
-_HUB_TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
+_STALL_S = 30.0
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,11 +62,12 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     """
     if Path(model_id).is_dir():
         return Snapshot(Path(model_id).resolve(), None)
-    set_client_factory(_client_with_timeout)
+    # Short enough that a stall leaves time for another try.
+    set_client_factory(partial(_client, stall_s=min(_STALL_S, deadline_s / 3)))
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, _PassingError)),
         stop=stop_after_delay(deadline_s),
-        wait=wait_exponential_jitter(initial=1, max=30),
+        wait=wait_exponential_jitter(multiplier=0.25, max=30, jitter=0.25),
         before_sleep=before_sleep_log(logger, logging.WARNING),
         reraise=True,
     )
@@ -84,9 +89,10 @@ def _pull(model_id: str, revision: str) -> Snapshot:
         _verify(pinned)
         return Snapshot(pinned, revision)
     try:
-        commit = HfApi().model_info(model_id, revision=revision).sha
-        assert commit is not None, "the Hub names the commit of every model"
-        folder = Path(snapshot_download(model_id, revision=commit, allow_patterns=_FILES))
+        # Asked for its errors alone: with anything in the cache, the download hides that the Hub refuses.
+        HfApi().model_info(model_id, revision=revision)
+        # By branch, not by commit, as only then the cache remembers which commit the branch was at.
+        folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=_FILES, ignore_patterns=_NOT_FILES))
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         if reason := _lasting_reason(error, model_id, revision):
             raise StartupError(reason) from error
@@ -128,7 +134,15 @@ def _lasting_reason(error: Exception, model_id: str, revision: str) -> str | Non
 
 def _cached(model_id: str, revision: str) -> Path | None:
     try:
-        return Path(snapshot_download(model_id, revision=revision, allow_patterns=_FILES, local_files_only=True))
+        return Path(
+            snapshot_download(
+                model_id,
+                revision=revision,
+                allow_patterns=_FILES,
+                ignore_patterns=_NOT_FILES,
+                local_files_only=True,
+            )
+        )
     except LocalEntryNotFoundError:
         return None
 
@@ -154,7 +168,12 @@ def _hash(blob: Path) -> str:
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _client_with_timeout() -> httpx2.Client:
+def _client(stall_s: float) -> httpx2.Client:
+    def bound(request: httpx2.Request) -> None:
+        # Here rather than as the client's default, which many calls override with "no timeout".
+        timeouts = request.extensions["timeout"]
+        request.extensions["timeout"] = {name: min(value or stall_s, stall_s) for name, value in timeouts.items()}
+
     client = default_client_factory()
-    client.timeout = _HUB_TIMEOUT
+    client.event_hooks["request"].append(bound)
     return client

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import HfApi
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
+from tests.audio_files import sweep
 from tests.conftest import GENRES
 from tests.hub_stand_in import HubStandIn
 from training.arguments import ModelArguments
@@ -59,6 +61,17 @@ def test_a_model_of_other_genres_gets_a_new_head(model_folder: Path) -> None:
 def test_tiny_has_about_one_and_a_half_million_parameters() -> None:
     model = load_model(ModelArguments(model_name_or_path=TINY), list(GENRES))
     assert 1_000_000 < model.num_parameters() < 2_000_000
+
+
+def test_tiny_computes_the_same_in_bf16_and_float32() -> None:
+    """The demo trains in bf16 and the service answers in float32. It failed with another number of groups."""
+    model = load_model(ModelArguments(model_name_or_path=TINY), list(GENRES)).eval()
+    waveform = torch.from_numpy(sweep(3, 16_000))[None]
+    with torch.inference_mode():
+        exact = model(waveform, output_hidden_states=True).hidden_states[-1]
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = model(waveform, output_hidden_states=True).hidden_states[-1]
+    assert float((exact - rounded).norm() / exact.norm()) < 0.05
 
 
 def test_a_base_that_is_not_there() -> None:

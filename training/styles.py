@@ -140,7 +140,7 @@ STYLES: Mapping[str, Style] = {
                 level=0.7,
             ),
             Part(
-                ("Honky-tonk Piano", "Acoustic Grand Piano", "Drawbar Organ"),
+                ("Honky-tonk Piano", "Acoustic Grand Piano", "Drawbar Organ", "Rock Organ"),
                 ("x-.x-xx-.x-x", "...x--...x--", "x-----.x----"),
                 lowest=52,
                 level=0.6,
@@ -163,8 +163,8 @@ STYLES: Mapping[str, Style] = {
             Harmony("harmonic minor", "Im IVm V7 Im bVI IVm V7 Im"),
             Harmony("harmonic minor", "Im V7 Im bVI bIII IIm7b5 V7 Im"),
         ),
-        reverb=(60, 120),
-        drive=(1.0, 1.2),
+        reverb=(40, 110),
+        drive=(1.0, 1.5),
         parts=(
             Part(
                 ("Acoustic Grand Piano", "Harpsichord", "Orchestral Harp", "String Ensemble 1"),
@@ -280,7 +280,7 @@ STYLES: Mapping[str, Style] = {
         drum_level=0.95,
         parts=(
             Part(
-                ("Electric Bass (finger)", "Slap Bass 1", "Synth Bass 1"),
+                ("Electric Bass (finger)", "Slap Bass 1", "Synth Bass 1", "Electric Bass (pick)"),
                 ("1-8-1-8-1-8-1-8-", "1.8.1.8.1.8157..", "11.81.8.11.85.7."),
                 lowest=31,
                 level=1.0,
@@ -333,10 +333,10 @@ STYLES: Mapping[str, Style] = {
                 "Open Hi Hat": "..............x.",
             },
         ),
-        kits=("808", "electronic"),
+        kits=("808", "electronic", "room"),
         drum_level=1.0,
-        reverb=(0, 30),
-        drive=(1.5, 3.0),
+        reverb=(0, 50),
+        drive=(1.2, 3.0),
         parts=(
             Part(
                 ("Synth Bass 1", "Synth Bass 2", "Electric Bass (finger)", "Fretless Bass"),
@@ -384,19 +384,19 @@ STYLES: Mapping[str, Style] = {
                 "Pedal Hi Hat": "...x.....x..",
             },
         ),
-        kits=("jazz", "brush"),
+        kits=("jazz", "brush", "standard"),
         drum_level=0.6,
         reverb=(30, 80),
         drive=(1.0, 1.4),
         parts=(
             Part(
-                ("Acoustic Bass",),
+                ("Acoustic Bass", "Acoustic Bass", "Electric Bass (finger)", "Fretless Bass"),
                 ("1--m--m--m--", "1--3--5--m--", "1--m--5-3m--"),
                 lowest=31,
                 level=1.0,
             ),
             Part(
-                ("Acoustic Grand Piano", "Electric Guitar (jazz)", "Vibraphone"),
+                ("Acoustic Grand Piano", "Electric Guitar (jazz)", "Vibraphone", "Electric Piano 1"),
                 ("x--..x-.....", ".....x--..x-", "x-..x-......"),
                 lowest=52,
                 level=0.65,
@@ -437,7 +437,7 @@ STYLES: Mapping[str, Style] = {
         kits=("power", "room"),
         drum_level=0.85,
         reverb=(0, 40),
-        drive=(2.5, 5.0),
+        drive=(2.0, 4.0),
         parts=(
             Part(
                 ("Distortion Guitar",),
@@ -491,7 +491,7 @@ STYLES: Mapping[str, Style] = {
                 "Closed Hi Hat": "xxxxxxxxxxxxxxxx",
             },
         ),
-        kits=("electronic", "standard"),
+        kits=("electronic", "standard", "808"),
         drum_level=0.75,
         drive=(1.2, 2.5),
         parts=(
@@ -605,7 +605,7 @@ STYLES: Mapping[str, Style] = {
         ),
         kits=("standard", "power", "room"),
         drum_level=0.9,
-        drive=(1.5, 3.0),
+        drive=(1.2, 3.0),
         parts=(
             Part(
                 ("Overdriven Guitar",),

@@ -174,7 +174,7 @@ def _instrument(
     program: int, level: float, sheet: _Sheet, draw: random.Random, is_drum: bool = False
 ) -> pretty_midi.Instrument:
     instrument = pretty_midi.Instrument(program, is_drum=is_drum)
-    volume = round(127 * level * draw.uniform(0.6, 1.0))
+    volume = round(127 * level * draw.uniform(0.55, 1.0))
     instrument.control_changes += [
         pretty_midi.ControlChange(VOLUME, volume, 0.0),
         pretty_midi.ControlChange(REVERB, sheet.reverb, 0.0),

@@ -5,6 +5,7 @@ from pathlib import Path
 import gradio as gr
 from fastapi import FastAPI
 from gradio.utils import get_upload_folder
+from gradio_client.utils import is_http_url_like
 
 from service.classify import Classifier
 from service.errors import ServiceError
@@ -15,6 +16,7 @@ PATH = "/ui"
 # (how often to look, age to delete at) in seconds: an upload is kept while its visitor may still play it.
 _DELETE_UPLOADS_S = (300, 1_800)
 
+_UPLOAD_FIRST = "Upload the file through this page."
 _TITLE = "Music genre"
 _INTRODUCTION = """# What genre is this?
 Drop a recording here, or hold the microphone to the music. mp3, m4a, wav, flac, ogg and most other formats work."""
@@ -47,8 +49,9 @@ def build(classifier: Classifier) -> gr.Blocks:
     async def show(path: str | None) -> tuple[gr.Label, str]:
         if path is None:
             raise gr.Error("Choose a recording first.", print_exception=False)
+        # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
         if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-            raise gr.Error("Upload the file through this page.", print_exception=False)
+            raise gr.Error(_UPLOAD_FIRST, print_exception=False)
         try:
             with open(path, "rb") as file:
                 answer = await classifier.classify(file)
@@ -68,7 +71,10 @@ def build(classifier: Classifier) -> gr.Blocks:
                     sources=["upload", "microphone"],
                     type="filepath",
                     editable=False,
+                    # Not "share": it would upload the recording to another host.
+                    buttons=["download"],
                 )
+                _refuse_urls(audio)
                 button = gr.Button("Tell the genre", variant="primary")
             with gr.Column():
                 scores = gr.Label(label="Genre", visible=False)
@@ -76,6 +82,21 @@ def build(classifier: Classifier) -> gr.Blocks:
         button.click(show, audio, [scores, explanation], api_name="classify", concurrency_limit=None)
     page: gr.Blocks = blocks
     return page
+
+
+def _refuse_urls(audio: gr.Audio) -> None:
+    """Gradio takes a URL in place of an upload, and would download it without a limit.
+
+    On the object, as a subclass of a component makes Gradio write a stub file beside its source.
+    """
+    move = audio.async_move_resource_to_block_cache
+
+    async def move_upload(url_or_path: str | Path | None) -> str | None:
+        if url_or_path is not None and is_http_url_like(str(url_or_path)):
+            raise gr.Error(_UPLOAD_FIRST, print_exception=False)
+        return await move(url_or_path)
+
+    audio.async_move_resource_to_block_cache = move_upload  # type: ignore[method-assign, assignment]
 
 
 def _explain(answer: Classification) -> str:

@@ -1,0 +1,277 @@
+"""`python -m service` as an operator meets it: its exit codes, its log, its signals."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.audio_files import encode, sweep
+from tests.hub_stand_in import HubStandIn
+
+START_S = 60
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of a service: what the tests run in, without settings that happen to be there."""
+    kept = {"PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY"}
+    return {name: value for name, value in os.environ.items() if name in kept} | {"OMP_NUM_THREADS": "1"} | settings
+
+
+class Service:
+    """A running `python -m service`, and its log as it grows."""
+
+    def __init__(self, **settings: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service"],
+            env=environment(PORT=str(port), **settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.lines += self.process.stderr
+
+    def wait_for(self, path: str, status: int = 200) -> httpx2.Response:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                response = httpx2.get(f"{self.url}{path}", timeout=5)
+                if response.status_code == status:
+                    return response
+            except httpx2.TransportError:
+                pass
+            assert time.monotonic() < deadline and self.process.poll() is None, "".join(self.lines)
+            time.sleep(0.02)
+
+    def classify(self, data: bytes, name: str = "song.mp3") -> httpx2.Response:
+        return httpx2.post(f"{self.url}/classify", files={"file": (name, data)}, timeout=START_S)
+
+    def wait(self) -> int:
+        """The exit code."""
+        code = self.process.wait(timeout=START_S)
+        self._reader.join()
+        assert self.process.stdout is not None
+        assert self.process.stdout.read() == ""
+        self.process.stdout.close()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit code after a signal."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[Service] = []
+
+    def start_one(**settings: str) -> Service:
+        started.append(Service(**settings))
+        return started[-1]
+
+    yield start_one
+    for service in started:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.wait()
+
+
+@pytest.fixture(scope="module")
+def running(model_folder: Path) -> Iterator[Service]:
+    """One service for the tests that only ask it something."""
+    service = Service(MODEL_ID=str(model_folder))
+    service.wait_for("/readyz")
+    yield service
+    assert service.stop() == 0
+
+
+def publish(hub: HubStandIn, repo_id: str, model_folder: Path, **options: Any) -> None:
+    hub.create_repo(repo_id, **options)
+    hub.commit(repo_id, {path.name: path.read_bytes() for path in model_folder.iterdir()})
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "MODEL_ID"),
+        ({"MODEL_ID": ""}, "MODEL_ID"),
+        ({"MODEL_ID": "you/x", "PORT": "http"}, "PORT"),
+        ({"MODEL_ID": "you/x", "MAX_UPLOAD_MB": "-1"}, "MAX_UPLOAD_MB"),
+        ({"MODEL_ID": "you/x", "LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_wrong_setting_is_named_and_exits_with_2(settings: dict[str, str], name: str) -> None:
+    command = [sys.executable, "-m", "service"]
+    done = subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=START_S)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{name}: ")
+    assert f"Set the environment variable {name}" in line
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("trouble", ["missing", "private", "gated", "bad token"])
+def test_a_repo_that_cannot_be_read_is_one_error_line_and_exits_with_1(
+    hub: HubStandIn, model_folder: Path, start: Start, trouble: str
+) -> None:
+    repo_id = f"owner/process-{trouble.replace(' ', '-')}"
+    if trouble != "missing":
+        publish(hub, repo_id, model_folder, private=trouble == "private", gated="auto" if trouble == "gated" else False)
+    token = {"gated": "hf_read", "bad token": "hf_no_such_token"}.get(trouble)
+    service = start(MODEL_ID=repo_id, **({"HF_TOKEN": token} if token else {}))
+    assert service.wait() == 1
+    errors = [entry for entry in service.log if entry["level"] in {"ERROR", "CRITICAL"}]
+    assert len(errors) == 1
+    expected = {
+        "missing": "does not exist, or is private",
+        "private": "does not exist, or is private",
+        "gated": "is gated",
+        "bad token": "does not accept the token",
+    }
+    assert expected[trouble] in errors[0]["message"]
+    assert "exc_info" not in errors[0]
+    everything = "".join(service.lines)
+    assert "Traceback" not in everything
+    assert token is None or token not in everything
+
+
+def test_a_model_that_cannot_be_served_is_one_error_line_and_exits_with_1(start: Start, tmp_path: Path) -> None:
+    service = start(MODEL_ID=str(tmp_path))
+    assert service.wait() == 1
+    (error,) = [entry for entry in service.log if entry["level"] == "ERROR"]
+    assert "holds no config.json" in error["message"]
+    assert "Traceback" not in "".join(service.lines)
+
+
+# Start and stop
+
+
+def test_it_is_reachable_before_torch_is_imported() -> None:
+    code = "import sys, service.app; sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], env=environment(), timeout=START_S).returncode == 0
+
+
+def test_it_is_alive_while_it_loads_and_ends_when_asked(hub: HubStandIn, model_folder: Path, start: Start) -> None:
+    publish(hub, "owner/process-slow", model_folder)
+    hub.stall("owner/process-slow", delay_s=60, times=None)
+    service = start(MODEL_ID="owner/process-slow")
+    service.wait_for("/livez")
+    assert service.wait_for("/readyz", 503).json()["type"] == "urn:music-genre:model-loading"
+    refused = service.classify(encode(sweep(1.0), "mp3"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    started = time.monotonic()
+    assert httpx2.get(f"{service.url}/livez").json() == {"status": "alive"}
+    assert time.monotonic() - started < 1
+    assert service.stop() == 0
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in "".join(service.lines)
+
+
+def test_with_the_hub_down_and_a_warm_cache_it_starts(hub: HubStandIn, model_folder: Path, start: Start) -> None:
+    from huggingface_hub import snapshot_download
+
+    publish(hub, "owner/process-warm", model_folder)
+    snapshot_download("owner/process-warm")
+    hub.stop()
+    try:
+        service = start(MODEL_ID="owner/process-warm")
+        service.wait_for("/readyz")
+        assert httpx2.get(f"{service.url}/model").json()["revision"] == hub.head("owner/process-warm")
+        # Ctrl-C, for a change; a process each would take long.
+        assert service.stop(signal.SIGINT) == 0
+    finally:
+        hub.start()
+    assert "Traceback" not in "".join(service.lines)
+    assert any("out of reach" in entry["message"] for entry in service.log)
+
+
+def test_a_request_under_way_is_answered_before_it_ends(start: Start, model_folder: Path) -> None:
+    service = start(MODEL_ID=str(model_folder))
+    service.wait_for("/readyz")
+    wav = encode(sweep(3.0), "wav")
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + wav + b"\r\n--x--\r\n"
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=START_S)
+    connection.putrequest("POST", "/classify")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:1000])
+    time.sleep(0.3)
+    service.process.send_signal(signal.SIGTERM)
+    # The signal has come when the door is closed.
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", service.port), timeout=1).close()
+        except ConnectionRefusedError:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    connection.send(body[1000:])
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    assert json.loads(response.read())["duration_s"] == 3.0
+    connection.close()
+    assert service.wait() == 0
+    assert [entry for entry in service.log if entry["level"] == "ERROR"] == []
+
+
+# Log
+
+
+def test_the_log_is_json_with_request_ids_and_without_what_clients_send(running: Service) -> None:
+    answers = [
+        running.classify(encode(sweep(1.0), "mp3"), "private-name.mp3"),
+        running.classify(encode(sweep(1.0), "m4a")[:5_000], "private-name.m4a"),
+        running.classify(b"private words", "private-name.txt"),
+        httpx2.get(f"{running.url}/private-path?token=hf_private", headers={"Authorization": "Bearer hf_private"}),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 400, 415, 404]
+    wanted = {answer.headers["x-request-id"] for answer in answers}
+    deadline = time.monotonic() + 5
+    while not wanted <= {entry["request_id"] for entry in running.log}:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for entry in running.log:
+        assert {"level", "logger", "message", "timestamp", "request_id"} <= entry.keys()
+        assert entry["level"] in {"INFO", "WARNING"}
+    assert "private" not in "".join(running.lines)
+
+
+def test_the_log_says_which_model_is_ready(running: Service) -> None:
+    (ready,) = [entry for entry in running.log if entry["message"] == "model ready"]
+    assert ready["model_id"] == "tiny-genre"
+    assert ready["load_s"] >= 0
+    assert ready["defaulted"] == ["window_s", "fill", "temperature", "uncertain_below"]

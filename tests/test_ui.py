@@ -1,0 +1,246 @@
+"""The page as browsers and `gradio_client` use it, and as somebody would who wants the server's files."""
+
+import asyncio
+import http.server
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio_client
+import httpx2
+import pytest
+import uvicorn
+from gradio_client.exceptions import AppError
+
+from service.app import create_app
+from service.settings import Settings
+from tests.audio_files import encode, sweep
+from tests.conftest import GENRES
+
+API = "/ui/gradio_api"
+
+
+@pytest.fixture(scope="module")
+def url(model_folder: Path) -> Iterator[str]:
+    """A running service."""
+    app = create_app(Settings(model_id=str(model_folder), max_upload_mb=1), on_startup_failure=lambda: None)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started:
+        assert time.monotonic() < deadline and thread.is_alive()
+        time.sleep(0.01)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    while httpx2.get(f"{url}/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield url
+    server.should_exit = True
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def gradio(url: str) -> Iterator[gradio_client.Client]:
+    client = gradio_client.Client(f"{url}/ui", verbose=False, analytics_enabled=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A recording on the server that is nobody's business."""
+    path = tmp_path / "secret.wav"
+    path.write_bytes(encode(sweep(1.0), "wav"))
+    return path
+
+
+def uploads() -> list[bytes]:
+    return [path.read_bytes() for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()]
+
+
+def file_data(path: str, **fields: Any) -> dict[str, Any]:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}, **fields}
+
+
+def call(client: httpx2.Client, data: object) -> str:
+    """The events that answer a call of the page's function."""
+    started = client.post(f"{API}/call/classify", json={"data": [data]})
+    assert started.status_code == 200, started.text
+    return client.get(f"{API}/call/classify/{started.json()['event_id']}").text
+
+
+def upload(client: httpx2.Client, data: bytes) -> str:
+    response = client.post(f"{API}/upload", files={"files": ("song.flac", data)})
+    assert response.status_code == 200, response.text
+    (path,) = response.json()
+    return str(path)
+
+
+def test_the_page_is_there_and_knows_where_it_is(client: httpx2.Client) -> None:
+    page = client.get("/ui", follow_redirects=True)
+    assert page.status_code == 200
+    assert 'content="Music genre"' in page.text
+    config = client.get("/ui/config").json()
+    assert config["root"].endswith("/ui")
+    labels = [component["props"].get("label") for component in config["components"]]
+    assert "Recording" in labels and "Genre" in labels
+
+
+def test_gradio_client_classifies_a_recording(gradio: gradio_client.Client, tmp_path: Path) -> None:
+    path = tmp_path / "song.mp3"
+    path.write_bytes(encode(sweep(2.0), "mp3"))
+    label, explanation = gradio.predict(gradio_client.handle_file(str(path)), api_name="/classify")
+    label = label.get("value", label)
+    confidences = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
+    assert set(confidences) == set(GENRES)
+    assert sum(confidences.values()) == pytest.approx(1.0, abs=1e-3)
+    assert label["label"] == max(confidences, key=lambda genre: confidences[genre])
+    assert "Uncertain: perhaps **" in explanation
+    assert "2 of 2 seconds" in explanation
+    assert "tiny-genre" in explanation
+
+
+def test_the_page_and_the_api_answer_the_same(client: httpx2.Client) -> None:
+    flac = encode(sweep(1.0), "flac")
+    from_page = call(client, file_data(upload(client, flac)))
+    from_api = client.post("/classify", files={"file": flac}).json()
+    assert f'"{from_api["genre"]}"' in from_page
+    assert str(round(from_api["confidence"], 4)) in from_page
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"no music", "not audio in a known format"), (encode(sweep(0.01), "wav"), "Send at least")],
+)
+def test_errors_are_told_in_words(gradio: gradio_client.Client, tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "song.wav"
+    path.write_bytes(data)
+    with pytest.raises(AppError, match=words):
+        gradio.predict(gradio_client.handle_file(str(path)), api_name="/classify")
+
+
+def test_no_recording_is_told_in_words(gradio: gradio_client.Client) -> None:
+    with pytest.raises(AppError, match="Choose a recording first"):
+        gradio.predict(None, api_name="/classify")
+
+
+def test_an_upload_that_was_swept_is_told_in_words(client: httpx2.Client) -> None:
+    path = upload(client, encode(sweep(1.0), "flac"))
+    Path(path).unlink()
+    assert "event: error" in (answer := call(client, file_data(path)))
+    assert "expired" in answer
+
+
+def test_a_file_of_the_server_cannot_be_classified_copied_or_read(client: httpx2.Client, secret: Path) -> None:
+    folder = os.environ["GRADIO_TEMP_DIR"]
+    for path in (str(secret), f"file://{secret}", os.path.relpath(secret), f"{folder}/../../../../../../..{secret}"):
+        answer = call(client, file_data(path))
+        assert "event: error" in answer, path
+        assert str(secret) not in answer
+    for path in (str(secret), f"/..{secret}", "/etc/passwd", os.path.abspath("pyproject.toml")):
+        assert client.get(f"{API}/file={path}").status_code in {403, 404}
+        assert client.get(f"{API}/file/{path}").status_code in {403, 404}
+    assert secret.read_bytes() not in uploads()
+
+
+@pytest.mark.parametrize("route", ["run/classify", "api/classify", "queue/join", "call/v2/classify"])
+def test_no_other_way_of_calling_reaches_a_file_of_the_server(client: httpx2.Client, secret: Path, route: str) -> None:
+    body: dict[str, Any] = {"data": [file_data(str(secret))], "fn_index": 0, "session_hash": "a"}
+    if route == "call/v2/classify":
+        body = {"path": file_data(str(secret))}
+    response = client.post(f"{API}/{route}", json=body)
+    answer = response.text
+    assert response.status_code == 200 or "classify" in route and response.status_code == 500
+    if route == "queue/join":
+        with client.stream("GET", f"{API}/queue/data", params={"session_hash": "a"}) as events:
+            answer = "".join(events.iter_text())
+        assert '"success":false' in answer
+    if route.startswith("call"):
+        answer = client.get(f"{API}/call/classify/{response.json()['event_id']}").text
+        assert "event: error" in answer
+    assert "confidences" not in answer
+    assert str(secret) not in answer
+    assert secret.read_bytes() not in uploads()
+
+
+def test_a_link_in_the_upload_folder_leads_nowhere(client: httpx2.Client, secret: Path) -> None:
+    link = Path(upload(client, encode(sweep(1.0), "flac"))).parent / "link.wav"
+    link.symlink_to(secret)
+    assert "event: error" in call(client, file_data(str(link)))
+
+
+@pytest.mark.parametrize(
+    "value", ["text", 7, [], {}, {"path": None}, {"path": 7}, {"path": "\0"}, {"path": "x" * 9000}]
+)
+def test_what_is_no_upload_is_refused(client: httpx2.Client, value: object) -> None:
+    assert "event: error" in call(client, value)
+
+
+def test_no_url_is_fetched_in_place_of_an_upload(client: httpx2.Client) -> None:
+    asked: list[str] = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{elsewhere.server_port}/song.wav"
+        for data in (file_data(url), file_data(url, url=url)):
+            assert "Upload the file through this page" in call(client, data)
+        assert "event: error" in call(client, file_data("song.wav", url=url))
+        elsewhere.shutdown()
+    # An address that Gradio itself would not refuse, as it is public.
+    assert "Upload the file through this page" in call(client, file_data("https://huggingface.co/song.wav"))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/ui/", "/ui/config", f"{API}/info", f"{API}/upload", f"{API}/queue/join", "/classify"]
+)
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000", "null"])
+def test_no_other_origin_is_let_in(client: httpx2.Client, path: str, origin: str) -> None:
+    headers = {"Origin": origin, "Cookie": "access-token=x"}
+    preflight = {**headers, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    responses = (
+        client.get(path, headers=headers),
+        client.post(path, headers=headers),
+        client.options(path, headers=preflight),
+    )
+    for response in responses:
+        assert "access-control-allow-origin" not in response.headers
+        # It would do nothing without an origin.
+        assert response.headers.get("access-control-allow-credentials") is None
+
+
+def test_an_upload_over_the_limit_is_refused(client: httpx2.Client) -> None:
+    large = bytes(1_100_000)
+    declared = client.post(f"{API}/upload", files={"files": ("a.wav", large)})
+    assert declared.status_code == 413
+    assert declared.json()["type"] == "urn:music-genre:payload-too-large"
+
+    def parts() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+        for _ in range(11):
+            yield bytes(100_000)
+        yield b"\r\n--x--\r\n"
+
+    chunked = client.post(f"{API}/upload", content=parts(), headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert chunked.status_code == 413
+
+
+def test_nothing_of_the_page_is_offered_to_share_or_edit(client: httpx2.Client) -> None:
+    assert client.post(f"{API}/vibe-edit/", json={"prompt": "x"}).status_code in {403, 404}
+    assert client.get(f"{API}/runs").status_code in {403, 404}
