@@ -5,15 +5,18 @@ import signal
 import sys
 import tempfile
 
-import uvicorn
-from pydantic import ValidationError
-
-from service import logs
-from service.settings import Settings
-
 
 def main() -> int:
     """The exit code: 0 after a signal, 1 when the model cannot be loaded, 2 for a wrong setting."""
+    # First of all, as the first process of a container ignores what it does not handle, and the imports below take
+    # seconds. uvicorn has handlers of its own while it runs; afterwards it raises the signal again, for these.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    from pydantic import ValidationError
+
+    from service import logs
+    from service.settings import Settings
+
     try:
         settings = Settings()
     except ValidationError as error:
@@ -22,7 +25,9 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
     logs.configure(settings.log_level)
-    # The page takes seconds to import: after the settings, so that a wrong one is told at once.
+    # Last, as it imports the page: what was wrong so far has been told at once.
+    import uvicorn
+
     from service.app import create_app
 
     failed = False
@@ -34,10 +39,9 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="music-genre-") as uploads:
         os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
-        app = create_app(settings, on_startup_failure=stop)
         server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                create_app(settings, on_startup_failure=stop),
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
@@ -46,10 +50,6 @@ def main() -> int:
                 timeout_graceful_shutdown=settings.drain_timeout_s,
             )
         )
-        # uvicorn handles these while it runs; afterwards it raises them again, which by default would kill the process
-        # before it has cleaned up, and hide that all went well.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         server.run()
     return int(failed)
 

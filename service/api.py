@@ -16,6 +16,7 @@ from service.errors import (
     Overloaded,
     PayloadTooLarge,
     SilentAudio,
+    StorageFull,
     UndecodableAudio,
     UnsupportedMedia,
 )
@@ -62,6 +63,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
         ModelLoading,
         Draining,
         DeadlineExceeded,
+        StorageFull,
     ),
 )
 async def classify(

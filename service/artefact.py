@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +61,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
     revision: the commit; None for a local folder, which is then named by a hash of its model files.
     Raises StartupError, which names the file at fault, when a file is missing or says what cannot be served.
     """
+    _check_readable(folder)
     config = _read_json(folder, "config.json")
     extractor = _read_json(folder, "preprocessor_config.json")
     if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
@@ -89,6 +91,15 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         **{name: default if said[name] is None else said[name] for name, default in defaults.items()},
         defaulted=tuple(name for name in defaults if said[name] is None),
     )
+
+
+def _check_readable(folder: Path) -> None:
+    """save_pretrained writes weights that only their owner may read; in a container that is somebody else."""
+    for path in folder.iterdir():
+        if path.suffix in {".json", ".safetensors"} and not os.access(path, os.R_OK):
+            raise StartupError(
+                f"The service may not read {path.name} of the model folder. Allow it: chmod a+r."
+            )
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ ServiceError
 │   ├── ModelLoading        503
 │   └── Draining            503
 ├── Overloaded              429
+├── StorageFull             507
 ├── DeadlineExceeded        504
 └── InternalError           500
 StartupError                no HTTP: the service cannot start until somebody changes something
@@ -93,6 +94,12 @@ class Overloaded(ServiceError):
     status = 429
     type = "overloaded"
     title = "The service is busy"
+
+
+class StorageFull(ServiceError):
+    status = 507
+    type = "storage-full"
+    title = "The service cannot store the upload"
 
 
 class DeadlineExceeded(ServiceError):

@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils._http import default_client_factory
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_before_delay, wait_exponential_jitter
 
 from service.errors import StartupError
 
@@ -66,7 +66,7 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     set_client_factory(partial(_client, stall_s=min(_STALL_S, deadline_s / 3)))
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, _PassingError)),
-        stop=stop_after_delay(deadline_s),
+        stop=stop_before_delay(deadline_s),
         wait=wait_exponential_jitter(multiplier=0.25, max=30, jitter=0.25),
         before_sleep=before_sleep_log(logger, logging.WARNING),
         reraise=True,

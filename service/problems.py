@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from service.errors import InternalError, InvalidParameter, PayloadTooLarge, ServiceError
+from service.errors import InternalError, InvalidParameter, PayloadTooLarge, ServiceError, StorageFull
 from service.schemas import Problem
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,9 @@ async def _http_exception(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == PayloadTooLarge.status:
         return problem(PayloadTooLarge(error.detail))
+    if error.status_code == 400 and isinstance(error.__cause__, OSError):
+        logger.error("An upload could not be stored: %s", error.__cause__.strerror)
+        return problem(StorageFull("The service has no room for the upload. Try again later, or with a smaller file."))
     if error.status_code == 400:
         return problem(InvalidParameter("The body is not valid multipart/form-data."))
     return _respond("about:blank", error.detail, error.status_code, error.detail, dict(error.headers or {}))

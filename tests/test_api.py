@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -324,6 +325,20 @@ def test_a_request_past_its_deadline_is_answered(model_folder: Path, backend: Ga
     classifier: Classifier = app.state.classifier
     assert _value(app.state.metrics.render().decode(), "genre_queue_audio_seconds") == 0
     assert classifier.engine.backend is backend
+
+
+def test_an_upload_that_finds_no_room_is_the_service_s_fault(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A limit on the size of files stands for a full disk; uploads under 1 MB stay in memory."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        response = post(client, encode(sweep(15.0), "wav"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    expect_problem(response, 507, "storage-full", "no room for the upload")
+    assert "could not be stored" in caplog.text
 
 
 def test_while_the_model_loads_requests_are_told_to_come_back(model_folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The contract with training: what a model folder says, what is defaulted, and what is refused in words."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,13 @@ def test_sharded_weights_are_weights(folder: Path) -> None:
 def test_a_missing_file_is_named(folder: Path, name: str, message: str) -> None:
     (folder / name).unlink()
     with pytest.raises(StartupError, match=message):
+        read(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_weights_of_another_user_are_named(folder: Path) -> None:
+    (folder / "model.safetensors").chmod(0)
+    with pytest.raises(StartupError, match="may not read model.safetensors .* chmod a\\+r"):
         read(folder)
 
 

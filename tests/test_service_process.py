@@ -200,6 +200,23 @@ def test_it_is_alive_while_it_loads_and_ends_when_asked(hub: HubStandIn, model_f
     assert "Traceback" not in "".join(service.lines)
 
 
+def test_a_signal_during_its_first_imports_ends_it(start: Start, model_folder: Path) -> None:
+    """The first process of a container does not even get the signals that it has no handler for."""
+    service = start(MODEL_ID=str(model_folder))
+    status = Path(f"/proc/{service.process.pid}/status")
+    deadline = time.monotonic() + START_S
+    while not _handles(status.read_text(), signal.SIGTERM):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert service.stop() == 0
+    assert service.lines == []
+
+
+def _handles(status: str, number: signal.Signals) -> bool:
+    mask = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def test_with_the_hub_down_and_a_warm_cache_it_starts(hub: HubStandIn, model_folder: Path, start: Start) -> None:
     from huggingface_hub import snapshot_download
 

@@ -152,6 +152,8 @@ def test_a_killed_run_resumes_at_its_last_checkpoint(model_folder: Path, tmp_pat
     result = run(*command)
     assert result.returncode == 0, result.stdout
     assert "Resuming at" in result.stdout
+    weights = tmp_path / "run" / "model" / "model.safetensors"
+    assert weights.stat().st_mode & 0o044 == 0o044, "another user serves it"
     state = json.loads((tmp_path / "run" / "checkpoint-12" / "trainer_state.json").read_text())
     assert [entry["epoch"] for entry in state["log_history"] if "eval_accuracy" in entry] == [1, 2, 3, 4]
     assert (tmp_path / "run" / "model" / "serving.json").is_file()

@@ -16,6 +16,9 @@ def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtract
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
+    # Weights are saved for their owner alone, but served by somebody else.
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)
     extractor.save_pretrained(folder)
     serving = {
         "schema_version": SCHEMA_VERSION,
