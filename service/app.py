@@ -55,9 +55,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         def load() -> None:
             outcome: Engine | Exception
             try:
-                outcome = load_engine(
-                    settings.model_id, settings.model_revision, deadline_s=settings.startup_deadline_s
-                )
+                outcome = load_engine(settings)
             except Exception as error:
                 outcome = error
             if not loop.is_closed():

@@ -18,6 +18,9 @@ DEFAULT_WINDOW_S = 30.0
 DEFAULT_UNCERTAIN_BELOW = 0.5
 """For a repo without calibration: below one half, the other genres together are more probable."""
 
+# The feature extractor of every model that takes the waveform itself.
+_WAVEFORM_EXTRACTOR = "Wav2Vec2FeatureExtractor"
+
 # A shorter window would leave out audio that is long enough; a longer one would hold hundreds of megabytes.
 _SHORTEST_WINDOW_S = MIN_DURATION_S
 _LONGEST_WINDOW_S = 600.0
@@ -27,7 +30,8 @@ _LONGEST_WINDOW_S = 600.0
 class Artefact:
     """What serving must know of a model.
 
-    labels: in the order of the logits. window_s: seconds. temperature: divides the logits. uncertain_below: in 0..1.
+    labels: in the order of the logits. do_normalize: windows get zero mean and unit variance. window_s: seconds.
+    temperature: divides the logits. uncertain_below: in 0..1.
     defaulted: names of the fields that the repo does not say.
     """
 
@@ -36,11 +40,16 @@ class Artefact:
     revision: str
     labels: tuple[str, ...]
     sampling_rate: int
+    do_normalize: bool
     window_s: float
     fill: Literal["repeat"]
     temperature: float
     uncertain_below: float
     defaulted: tuple[str, ...]
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_s * self.sampling_rate)
 
 
 class _ServingFile(BaseModel):
@@ -69,6 +78,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
             f"{model_id} holds no model.safetensors. Save the model with save_pretrained and push it again."
         )
     serving = _read_serving(folder) if (folder / "serving.json").is_file() else _ServingFile(schema_version=1)
+    _check_hears_waveforms(extractor)
     sampling_rate = _sampling_rate(extractor)
     said: dict[str, Any] = {
         "window_s": serving.window_s or _stored_window_s(extractor, sampling_rate),
@@ -88,6 +98,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         revision=revision or _content_hash(folder),
         labels=_labels(config),
         sampling_rate=sampling_rate,
+        do_normalize=bool(extractor.get("do_normalize", True)),
         **{name: default if said[name] is None else said[name] for name, default in defaults.items()},
         defaulted=tuple(name for name in defaults if said[name] is None),
     )
@@ -97,9 +108,7 @@ def _check_readable(folder: Path) -> None:
     """save_pretrained writes weights that only their owner may read; in a container that is somebody else."""
     for path in folder.iterdir():
         if path.suffix in {".json", ".safetensors"} and not os.access(path, os.R_OK):
-            raise StartupError(
-                f"The service may not read {path.name} of the model folder. Allow it: chmod a+r."
-            )
+            raise StartupError(f"The service may not read {path.name} of the model folder. Allow it: chmod a+r.")
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -132,6 +141,16 @@ def _sampling_rate(extractor: dict[str, Any]) -> int:
     if not isinstance(rate, int) or not 1_000 <= rate <= 192_000:
         raise StartupError("preprocessor_config.json names no usable sampling_rate. MODEL_ID must name an audio model.")
     return rate
+
+
+def _check_hears_waveforms(extractor: dict[str, Any]) -> None:
+    """Others turn the waveform into a spectrogram of their own kind first."""
+    kind = extractor.get("feature_extractor_type", _WAVEFORM_EXTRACTOR)
+    if kind != _WAVEFORM_EXTRACTOR or extractor.get("feature_size", 1) != 1:
+        raise StartupError(
+            f"preprocessor_config.json names the feature extractor {kind}, which this service cannot run. "
+            "MODEL_ID must name a HuBERT, wav2vec2, WavLM or similar model."
+        )
 
 
 def _stored_window_s(extractor: dict[str, Any], sampling_rate: int) -> float | None:

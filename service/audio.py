@@ -24,6 +24,7 @@ __all__ = [
     "Recording",
     "Waveform",
     "fill",
+    "normalise",
     "open_audio",
     "read_recording",
     "window_starts",
@@ -186,6 +187,12 @@ def fill(waveform: Waveform, samples: int) -> Waveform:
     of the music beside it.
     """
     return np.resize(waveform, samples)
+
+
+def normalise(waveform: Waveform) -> Waveform:
+    """Zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor makes it (`zero_mean_unit_var_norm`)."""
+    normalised: Waveform = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
+    return normalised
 
 
 def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:

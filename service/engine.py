@@ -1,19 +1,26 @@
-"""The inference engine: one thread computes the windows of all requests in turn."""
+"""The inference engine: windows of all requests, in turn and in batches, computed by one thread."""
 
 import asyncio
+import os
+import sys
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from service.artefact import Artefact
+from service.audio import Waveform, normalise
 
 _SPEED_SMOOTHING = 0.2
+# Below the event loop's, so that health checks and refusals are answered at once while every core computes.
+_NICENESS = 10
 
 Windows = npt.NDArray[np.float32]
-"""float32 (n, window samples), mono at the model's rate, not yet normalised."""
+"""float32 (n, window samples), mono at the model's rate."""
 
 Probabilities = npt.NDArray[np.float32]
 """float32 (n, labels), each row sums to 1, calibrated, columns in the order of the artefact's labels."""
@@ -23,9 +30,19 @@ class Backend(Protocol):
     """What computes: a plain blocking object that one thread calls."""
 
     name: str
-    """What runs, for `/model` and the metrics, such as `torch-cpu-float32`."""
+    """What runs, for `/model` and the metrics, such as `openvino-bf16`."""
 
-    def probabilities(self, windows: Windows) -> Probabilities: ...
+    max_batch: int
+    """Windows that are worth computing together on this device."""
+
+    def probabilities(self, windows: Windows) -> Probabilities:
+        """Of windows that are normalised as the model wants them. A row never depends on the others in its batch."""
+
+
+@dataclass(eq=False)
+class _Job:
+    window: Waveform
+    answer: asyncio.Future[Probabilities]
 
 
 class Engine:
@@ -33,34 +50,87 @@ class Engine:
 
     Building it computes two windows, so that the first request finds everything allocated, and `speed` (seconds of
     audio computed per second) a first value. Blocks for that long.
+    max_batch: windows computed together; by default what the backend thinks best.
+    max_wait_s: how long a batch that is not full waits for more windows, of this request or of others.
     """
 
-    def __init__(self, artefact: Artefact, backend: Backend) -> None:
+    def __init__(
+        self, artefact: Artefact, backend: Backend, *, max_batch: int | None = None, max_wait_s: float = 0.0
+    ) -> None:
         self.artefact = artefact
         self.backend = backend
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        samples = round(artefact.window_s * artefact.sampling_rate)
-        noise = np.random.default_rng(0).standard_normal((1, samples)).astype(np.float32)
-        backend.probabilities(noise)
-        self.speed = artefact.window_s / self._time(noise)[1]
+        self._max_batch = max_batch or backend.max_batch
+        self._max_wait_s = max_wait_s
+        self._jobs: deque[_Job] = deque()
+        self._runner: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=lower_priority)
+        noise = np.random.default_rng(0).standard_normal((1, artefact.window_samples)).astype(np.float32)
+        self._thread.submit(self._time, noise).result()
+        self.speed = artefact.window_s / self._thread.submit(self._time, noise).result()[1]
 
     async def probabilities(self, windows: Windows) -> Probabilities:
-        """float32 (n, labels) for windows (n, samples), n >= 1.
+        """float32 (n, labels) for windows (n, samples), n >= 1, not yet normalised.
 
-        A request has at most one window in the thread's queue, so that requests take turns and a long recording
-        starves nobody; one that is cancelled computes no further window.
+        A call has at most one window in the queue, so that requests take turns and a long recording starves nobody;
+        one that is cancelled computes no further window.
         """
-        loop = asyncio.get_running_loop()
-        rows = []
-        for window in np.split(windows, len(windows)):
-            row, elapsed_s = await loop.run_in_executor(self._thread, self._time, window)
-            self.speed += _SPEED_SMOOTHING * (self.artefact.window_s / elapsed_s - self.speed)
-            rows.append(row)
-        return np.concatenate(rows)
+        return np.stack([await self._enqueue(window) for window in windows])
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    async def _enqueue(self, window: Waveform) -> Probabilities:
+        job = _Job(window, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run())
+        return await job.answer
+
+    async def _run(self) -> None:
+        """Compute batches until nothing waits."""
+        loop = asyncio.get_running_loop()
+        while self._jobs:
+            if self._max_wait_s and len(self._jobs) < self._max_batch:
+                await asyncio.sleep(self._max_wait_s)
+            if not (jobs := self._take()):
+                continue
+            try:
+                windows = np.stack([job.window for job in jobs])
+                rows, elapsed_s = await loop.run_in_executor(self._thread, self._time, windows)
+            except Exception as error:
+                for job in jobs:
+                    if not job.answer.done():
+                        job.answer.set_exception(error)
+                continue
+            self.speed += _SPEED_SMOOTHING * (len(jobs) * self.artefact.window_s / elapsed_s - self.speed)
+            for job, row in zip(jobs, rows, strict=True):
+                if not job.answer.done():
+                    job.answer.set_result(row)
+
+    def _take(self) -> list[_Job]:
+        """The next batch, first come first served, without what was cancelled meanwhile."""
+        jobs: list[_Job] = []
+        while self._jobs and len(jobs) < self._max_batch:
+            job = self._jobs.popleft()
+            if not job.answer.cancelled():
+                jobs.append(job)
+        return jobs
+
     def _time(self, windows: Windows) -> tuple[Probabilities, float]:
         started = time.perf_counter()
+        if self.artefact.do_normalize:
+            windows = np.stack([normalise(window) for window in windows])
         return self.backend.probabilities(windows), time.perf_counter() - started
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> Probabilities:
+    """Over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def lower_priority() -> None:
+    """Of the calling thread, and of those that it will start."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)

@@ -27,6 +27,18 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on."""
 
+    backend: Literal["auto", "openvino", "torch"] = "auto"
+    """What computes: OpenVINO on a CPU and torch on a GPU (auto), or always one of them."""
+
+    cpu_threads: Annotated[int, Field(ge=0, le=1_024)] = 0
+    """Threads for inference; 0 for as many as the process has cores, a container's CPU limit included."""
+
+    max_batch: Annotated[int, Field(ge=0, le=1_024)] = 0
+    """Windows computed together; 0 for what is best on the device: 1 on a CPU, 16 on a GPU."""
+
+    max_batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
+    """Milliseconds that a batch which is not full waits for more windows."""
+
     max_upload_mb: Annotated[float, Field(gt=0, le=4_096)] = 50
     """Largest request body in megabytes (10^6 bytes), the page's uploads included."""
 

@@ -6,27 +6,29 @@ import time
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from service.artefact import read_artefact
-from service.engine import Engine
+from service.backends import load_backend
+from service.cpus import available_cpus
+from service.engine import Engine, lower_priority
 from service.hub import fetch
+from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def load_engine(model_id: str, revision: str, *, deadline_s: float) -> Engine:
+def load_engine(settings: Settings) -> Engine:
     """Blocks until the model can answer. Raises StartupError when somebody must change something first."""
     # Bars are no log lines.
     disable_progress_bars()
+    # Health checks come first, here too.
+    lower_priority()
     started = time.perf_counter()
-    snapshot = fetch(model_id, revision, deadline_s=deadline_s)
+    model_id = settings.model_id
+    snapshot = fetch(model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
     name = model_id if snapshot.commit else snapshot.folder.name
     artefact = read_artefact(snapshot.folder, model_id=name, revision=snapshot.commit)
-    # torch and transformers take seconds to import; here they delay neither /livez nor what has gone wrong so far.
-    from transformers.utils.logging import disable_progress_bar
-
-    from service.backends import TorchBackend
-
-    disable_progress_bar()
-    engine = Engine(artefact, TorchBackend(artefact))
+    backend = load_backend(settings.backend, artefact, settings.cpu_threads or available_cpus())
+    max_wait_s = settings.max_batch_wait_ms / 1_000
+    engine = Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s)
     logger.info(
         "model ready",
         extra={

@@ -57,6 +57,7 @@ class GatedBackend:
     """Answers the same for everything, when its gate is open; fails when it is told to."""
 
     name = "gated"
+    max_batch = 1
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -130,7 +131,7 @@ def test_classify_names_the_model_that_answered(client: TestClient) -> None:
     model = post(client).json()["model"]
     assert model["id"] == "tiny-genre"
     assert model["revision"].startswith("local-")
-    assert model["backend"].startswith("torch-")
+    assert model["backend"].startswith("openvino-")
 
 
 def test_the_same_file_gets_the_same_answer(client: TestClient) -> None:
@@ -428,7 +429,7 @@ def test_metrics_count_requests_stages_and_answers(client: TestClient) -> None:
     ) == pytest.approx(3.0, abs=0.05)
     assert _value(after, "genre_queue_audio_seconds") == 0
     assert re.search(
-        r'^genre_model_info\{backend="torch-[^"]+",id="tiny-genre",revision="local-[^"]+"\} 1\.0$', after, re.M
+        r'^genre_model_info\{backend="openvino-[^"]+",id="tiny-genre",revision="local-[^"]+"\} 1\.0$', after, re.M
     )
 
 

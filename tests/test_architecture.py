@@ -41,7 +41,7 @@ def test_the_product_knows_no_tests(path: Path) -> None:
 
 def test_settings_are_read_in_the_wiring_only() -> None:
     readers = {path.name for path in _SERVICE if "service.settings" in set(_imports(path))}
-    assert readers == {"__main__.py", "app.py"}
+    assert readers == {"__main__.py", "app.py", "startup.py"}
 
 
 def test_the_front_end_needs_neither_torch_nor_a_web_framework() -> None:

@@ -163,3 +163,16 @@ def test_unusable_labels_are_refused(folder: Path, id2label: object) -> None:
     change(folder, "config.json", id2label=id2label)
     with pytest.raises(StartupError, match="holds no usable id2label"):
         read(folder)
+
+
+@pytest.mark.parametrize("fields", [{"feature_extractor_type": "ASTFeatureExtractor"}, {"feature_size": 80}])
+def test_a_model_that_hears_spectrograms_is_refused(folder: Path, fields: dict[str, Any]) -> None:
+    change(folder, "preprocessor_config.json", **fields)
+    with pytest.raises(StartupError, match="cannot run. MODEL_ID must name a HuBERT"):
+        read(folder)
+
+
+def test_whether_windows_are_normalised_is_taken(folder: Path) -> None:
+    assert read(folder).do_normalize
+    change(folder, "preprocessor_config.json", do_normalize=False)
+    assert not read(folder).do_normalize

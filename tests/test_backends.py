@@ -1,4 +1,9 @@
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,11 @@ from transformers import (
 )
 
 from service.artefact import Artefact, read_artefact
-from service.backends import TorchBackend
+from service.audio import normalise
+from service.backends import Choice, load_backend
 from service.errors import StartupError
+from service.graph import graph_of
+from service.torch_backend import TorchBackend
 from tests.audio_files import sweep
 
 _SIZES: dict[str, Any] = {
@@ -40,33 +48,86 @@ _KINDS: dict[str, Callable[[], PreTrainedModel]] = {
     "wav2vec2": lambda: Wav2Vec2ForSequenceClassification(Wav2Vec2Config(**_SIZES)),
     "wavlm": lambda: WavLMForSequenceClassification(WavLMConfig(**_SIZES)),
 }
-_WINDOWS = np.stack([sweep(3, 16_000), sweep(3, 16_000)[::-1]])
+_WINDOWS = np.stack([normalise(sweep(3, 16_000)), normalise(sweep(3, 16_000)[::-1])])
+_TOLERANCE = {"torch-cpu-float32": 1e-5, "openvino-f32": 1e-5, "openvino-bf16": 0.01}
 
 
 def _artefact(folder: Path, model: PreTrainedModel) -> Artefact:
     model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    extractor.max_length = _WINDOWS.shape[1]  # type: ignore[attr-defined]
+    extractor.save_pretrained(folder)
     return read_artefact(folder, model_id="you/model", revision=None)
+
+
+def _torch(artefact: Artefact) -> TorchBackend:
+    return TorchBackend(artefact, threads=1)
 
 
 # transformers' WavLM gives torch masks of two types.
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+@pytest.mark.parametrize("choice", ["torch", "openvino"])
 @pytest.mark.parametrize("kind", _KINDS)
-def test_probabilities_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
+def test_probabilities_are_those_of_transformers(tmp_path: Path, kind: str, choice: Choice) -> None:
     model = _KINDS[kind]().eval()
-    backend = TorchBackend(_artefact(tmp_path, model))
+    backend = load_backend(choice, _artefact(tmp_path, model), threads=1)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
     with torch.inference_mode():
         inputs = extractor(list(_WINDOWS), sampling_rate=16_000, return_tensors="pt")
         expected = model(**inputs).logits.softmax(-1).numpy()
-    np.testing.assert_allclose(backend.probabilities(_WINDOWS), expected, atol=1e-5)
+    np.testing.assert_allclose(backend.probabilities(_WINDOWS), expected, atol=_TOLERANCE[backend.name])
+
+
+@pytest.mark.parametrize("choice", ["torch", "openvino"])
+def test_a_window_is_answered_the_same_alone_and_among_others(tmp_path: Path, choice: Choice) -> None:
+    backend = load_backend(choice, _artefact(tmp_path, _KINDS["hubert"]()), threads=1)
+    together = backend.probabilities(_WINDOWS)
+    reversed_ = backend.probabilities(_WINDOWS[::-1].copy())[::-1]
+    alone = np.concatenate([backend.probabilities(window[None]) for window in _WINDOWS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(reversed_, alone, atol=1e-5)
+
+
+def test_a_model_is_converted_once(tmp_path: Path) -> None:
+    artefact = _artefact(tmp_path, _KINDS["hubert"]())
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(graph_of, [artefact, artefact])
+    assert first == second
+    made = first.stat().st_mtime_ns
+    assert graph_of(artefact).stat().st_mtime_ns == made
+    assert sorted(path.name for path in first.parent.iterdir()) == ["model.bin", "model.xml"]
+    assert list(first.parent.parent.glob("converting-*")) == []
+
+
+def test_a_graph_in_the_repo_is_used_as_it_is(tmp_path: Path) -> None:
+    artefact = _artefact(tmp_path, _KINDS["hubert"]())
+    (tmp_path / "openvino").mkdir()
+    shipped = tmp_path / "openvino" / "model.xml"
+    for path in graph_of(artefact).parent.iterdir():
+        shutil.copy(path, shipped.parent / path.name)
+    assert graph_of(artefact) == shipped
+
+
+def test_with_a_graph_torch_is_never_imported(tmp_path: Path) -> None:
+    artefact = _artefact(tmp_path, _KINDS["hubert"]())
+    graph_of(artefact)
+    script = (
+        "import sys; from pathlib import Path; from service.artefact import read_artefact;"
+        "from service.backends import load_backend; from service.engine import Engine;"
+        "folder = Path(sys.argv[1]);"
+        "artefact = read_artefact(folder, model_id='you/model', revision=None);"
+        "Engine(artefact, load_backend('openvino', artefact, 1));"
+        "print(sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_the_temperature_divides_the_logits(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
-    plain = TorchBackend(artefact).probabilities(_WINDOWS)
+    plain = _torch(artefact).probabilities(_WINDOWS)
     (tmp_path / "serving.json").write_text('{"schema_version": 1, "temperature": 2.0}')
-    flat = TorchBackend(read_artefact(tmp_path, model_id="m", revision=None)).probabilities(_WINDOWS)
+    flat = _torch(read_artefact(tmp_path, model_id="m", revision=None)).probabilities(_WINDOWS)
     expected = np.sqrt(plain) / np.sqrt(plain).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(flat, expected, atol=1e-5)
 
@@ -75,7 +136,7 @@ def test_weights_under_the_names_of_older_releases(tmp_path: Path) -> None:
     """Most of the Hub's HuBERTs were saved before torch renamed the weight norm of the positional convolution."""
     model = _KINDS["hubert"]().eval()
     artefact = _artefact(tmp_path, model)
-    expected = TorchBackend(artefact).probabilities(_WINDOWS)
+    expected = _torch(artefact).probabilities(_WINDOWS)
     renamed = {
         name.replace("parametrizations.weight.original0", "weight_g").replace(
             "parametrizations.weight.original1", "weight_v"
@@ -84,7 +145,7 @@ def test_weights_under_the_names_of_older_releases(tmp_path: Path) -> None:
     }
     assert any(name.endswith("weight_g") for name in renamed)
     save_file(renamed, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    np.testing.assert_allclose(TorchBackend(artefact).probabilities(_WINDOWS), expected, atol=1e-6)
+    np.testing.assert_allclose(_torch(artefact).probabilities(_WINDOWS), expected, atol=1e-6)
 
 
 def test_a_missing_mask_embedding_is_no_fault(tmp_path: Path) -> None:
@@ -93,24 +154,32 @@ def test_a_missing_mask_embedding_is_no_fault(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "model.safetensors")
     del weights["hubert.masked_spec_embed"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    assert TorchBackend(artefact).probabilities(_WINDOWS).shape == (2, 3)
+    assert _torch(artefact).probabilities(_WINDOWS).shape == (2, 3)
 
 
 def test_a_base_model_is_refused(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, HubertModel(HubertConfig(**_SIZES)))
     with pytest.raises(StartupError, match="lacks trained weights for classifier"):
-        TorchBackend(artefact)
+        _torch(artefact)
 
 
-def test_weights_that_are_no_weights_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [_torch, graph_of])
+@pytest.mark.parametrize("damage", ["cut off", "no tensors", "other shapes"])
+def test_weights_that_do_not_load_are_refused(tmp_path: Path, damage: str, load: Callable[[Artefact], object]) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
-    (tmp_path / "model.safetensors").write_bytes(b"not a tensor in sight")
+    weights = tmp_path / "model.safetensors"
+    if damage == "other shapes":
+        config = HubertConfig.from_pretrained(tmp_path)
+        config.classifier_proj_size += 1
+        config.save_pretrained(tmp_path)
+    else:
+        weights.write_bytes(weights.read_bytes()[:500] if damage == "cut off" else b"<html>")
     with pytest.raises(StartupError, match="do not load as an audio classification model"):
-        TorchBackend(artefact)
+        load(replace(artefact, revision=damage))
 
 
 def test_a_text_model_is_refused(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
     (tmp_path / "config.json").write_text('{"model_type": "bert", "id2label": {"0": "a", "1": "b"}}')
     with pytest.raises(StartupError, match="do not load as an audio classification model"):
-        TorchBackend(artefact)
+        _torch(artefact)

@@ -42,7 +42,7 @@ def url(session_hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> It
         token="hf_write",
     )
     assert result.returncode == 0, result.stdout
-    with service({"MODEL_ID": "you/end-to-end"}, folder / "service.log") as base_url:
+    with service({"MODEL_ID": "you/end-to-end", "BACKEND": "torch"}, folder / "service.log") as base_url:
         yield base_url
 
 

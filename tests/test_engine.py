@@ -1,21 +1,18 @@
 """The engine, its backend and the admission in front of it."""
 
 import asyncio
-import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, HubertConfig, HubertModel
 
 from service.admission import Admission
-from service.artefact import Artefact, read_artefact
-from service.backends import TorchBackend
+from service.artefact import Artefact
 from service.engine import Engine, Probabilities, Windows
-from service.errors import Overloaded, StartupError
+from service.errors import Overloaded
 
 
 @dataclass
@@ -23,12 +20,15 @@ class RecordingBackend:
     """Answers one-hot and notes the first sample of each window; waits at the gate when it is closed."""
 
     name: str = "recording"
+    max_batch: int = 1
+    batches: list[int] = field(default_factory=list)
     order: list[float] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
     def probabilities(self, windows: Windows) -> Probabilities:
         assert self.gate.wait(10)
         self.order += [float(window[0]) for window in windows]
+        self.batches.append(len(windows))
         return np.eye(2, dtype=np.float32)[np.zeros(len(windows), np.int64)]
 
 
@@ -40,6 +40,7 @@ def artefact() -> Artefact:
         revision="c" * 40,
         labels=("quiet", "loud"),
         sampling_rate=16_000,
+        do_normalize=False,
         window_s=1.0,
         fill="repeat",
         temperature=1.0,
@@ -118,10 +119,66 @@ def test_speed_follows_the_machine(engine: Engine, backend: RecordingBackend) ->
 
 class SlowBackend:
     name = "slow"
+    max_batch = 1
 
     def probabilities(self, windows: Windows) -> Probabilities:
         threading.Event().wait(0.01)
         return np.full((len(windows), 2), 0.5, np.float32)
+
+
+def test_windows_of_several_requests_are_computed_together(artefact: Artefact, backend: RecordingBackend) -> None:
+    engine = Engine(artefact, backend, max_batch=3, max_wait_s=0.05)
+    backend.batches.clear()
+
+    async def five() -> list[Probabilities]:
+        return await asyncio.gather(*(engine.probabilities(windows(mark)) for mark in range(5)))
+
+    answers = asyncio.run(five())
+    assert backend.batches == [3, 2]
+    assert [answer.shape for answer in answers] == [(1, 2)] * 5
+
+
+def test_a_batch_that_is_full_does_not_wait(artefact: Artefact, backend: RecordingBackend) -> None:
+    engine = Engine(artefact, backend, max_batch=2, max_wait_s=30)
+
+    async def two() -> None:
+        async with asyncio.timeout(5):
+            await asyncio.gather(engine.probabilities(windows(1)), engine.probabilities(windows(2)))
+
+    asyncio.run(two())
+
+
+def test_an_error_of_the_backend_reaches_every_request_of_the_batch_and_no_other(
+    artefact: Artefact, backend: RecordingBackend
+) -> None:
+    engine = Engine(artefact, backend, max_batch=2)
+    working, engine.backend = engine.backend, BrokenBackend()
+
+    async def fail_then_work() -> Sequence[Probabilities | BaseException]:
+        failed = await asyncio.gather(
+            engine.probabilities(windows(1)), engine.probabilities(windows(2)), return_exceptions=True
+        )
+        engine.backend = working
+        await engine.probabilities(windows(3))
+        return failed
+
+    assert [type(answer) for answer in asyncio.run(fail_then_work())] == [RuntimeError, RuntimeError]
+
+
+class BrokenBackend:
+    name = "broken"
+    max_batch = 2
+
+    def probabilities(self, windows: Windows) -> Probabilities:
+        raise RuntimeError("out of luck")
+
+
+def test_windows_are_normalised_when_the_model_wants_it(artefact: Artefact, backend: RecordingBackend) -> None:
+    engine = Engine(replace(artefact, do_normalize=True), backend)
+    backend.order.clear()
+    ramp = np.linspace(5, 7, 16_000, dtype=np.float32)[None]
+    asyncio.run(engine.probabilities(ramp))
+    assert backend.order == [pytest.approx((5 - 6) / np.sqrt(1 / 3), rel=1e-3)]
 
 
 # Admission
@@ -171,52 +228,3 @@ def test_admission_forgets_a_request_that_fails() -> None:
     with pytest.raises(ZeroDivisionError), admission.reserve(10, speed=1):
         _ = 1 / 0
     assert admission.waiting_s == 0
-
-
-# The torch backend
-
-
-def test_the_backend_answers_as_transformers_does(model_folder: Path) -> None:
-    artefact = read_artefact(model_folder, model_id="tiny", revision=None)
-    backend = TorchBackend(artefact)
-    noise = np.random.default_rng(1).standard_normal((2, 16_000)).astype(np.float32)
-    extractor = AutoFeatureExtractor.from_pretrained(model_folder)
-    model = AutoModelForAudioClassification.from_pretrained(model_folder).eval()
-    with torch.inference_mode():
-        logits = model(**extractor(list(noise), sampling_rate=16_000, return_tensors="pt")).logits
-    assert np.abs(backend.probabilities(noise) - torch.softmax(logits, -1).numpy()).max() < 1e-5
-    warm = TorchBackend(replace(artefact, temperature=2.0))
-    assert np.abs(warm.probabilities(noise) - torch.softmax(logits / 2, -1).numpy()).max() < 1e-5
-
-
-@pytest.fixture
-def folder(model_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(model_folder, tmp_path / "model"))
-
-
-def test_a_base_model_without_a_trained_head_is_refused(folder: Path) -> None:
-    HubertModel(HubertConfig.from_pretrained(folder)).save_pretrained(folder)
-    artefact = read_artefact(folder, model_id="you/base", revision=None)
-    with pytest.raises(StartupError, match="you/base lacks trained weights for .*fine-tuned"):
-        TorchBackend(artefact)
-
-
-@pytest.mark.parametrize("damage", ["cut off", "not safetensors", "other shapes"])
-def test_weights_that_do_not_load_are_refused(folder: Path, damage: str) -> None:
-    weights = folder / "model.safetensors"
-    if damage == "other shapes":
-        config = HubertConfig.from_pretrained(folder)
-        config.classifier_proj_size += 1
-        config.save_pretrained(folder)
-    else:
-        weights.write_bytes(weights.read_bytes()[:500] if damage == "cut off" else b"<html>")
-    artefact = read_artefact(folder, model_id="you/broken", revision=None)
-    with pytest.raises(StartupError, match="you/broken"):
-        TorchBackend(artefact)
-
-
-def test_an_unknown_feature_extractor_is_refused(folder: Path) -> None:
-    (folder / "preprocessor_config.json").write_text('{"feature_extractor_type": "Unheard", "sampling_rate": 16000}')
-    artefact = read_artefact(folder, model_id="you/odd", revision=None)
-    with pytest.raises(StartupError, match="you/odd"):
-        TorchBackend(artefact)

@@ -1,0 +1,93 @@
+"""Where the graph of a model is: in its repo, in the cache, or made now."""
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from service.artefact import Artefact
+from service.errors import StartupError
+
+logger = logging.getLogger(__name__)
+
+_CONVERSION_TIMEOUT_S = 900
+
+
+class ConversionError(Exception):
+    """The model is sound, and OpenVINO cannot make a graph of it."""
+
+
+def graph_of(artefact: Artefact) -> Path:
+    """The graph that the repo ships; else one that is converted once for this commit and these library versions.
+
+    Takes seconds when it has to convert. Raises StartupError when the model is none, ConversionError when it has
+    parts that OpenVINO does not know.
+    """
+    shipped = artefact.folder / "openvino" / "model.xml"
+    if shipped.is_file():
+        return shipped
+    cache = _cache() / _key(artefact)
+    graph = cache / "model.xml"
+    if not graph.is_file():
+        _convert_into(cache, artefact)
+    return graph
+
+
+def _key(artefact: Artefact) -> str:
+    """Of everything that decides the graph. The revision of a local folder is a hash of its content."""
+    libraries = [f"{name}-{version(name)}" for name in ("openvino", "torch", "transformers")]
+    parts = [artefact.model_id, artefact.revision, str(artefact.window_samples), *libraries]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _cache() -> Path:
+    """Beside the models that the Hub client keeps; where that may not be written, a folder for this process alone."""
+    cache = Path(constants.HF_HOME) / "music-genre"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError:
+        logger.warning("HF_HOME cannot be written: the graph is converted anew at each start.")
+        return Path(tempfile.mkdtemp(prefix="music-genre-graph-"))
+    return cache
+
+
+def _convert_into(cache: Path, artefact: Artefact) -> None:
+    """Convert beside the cache, then rename: nobody ever sees half a graph, and of two processes the first wins."""
+    logger.info("converting the model to an OpenVINO graph, once")
+    with tempfile.TemporaryDirectory(dir=cache.parent, prefix="converting-") as folder:
+        made = Path(folder, "graph")
+        made.mkdir()
+        _run(artefact, made / "model.xml")
+        try:
+            made.rename(cache)
+        except OSError:
+            if not (cache / "model.xml").is_file():
+                raise
+
+
+def _run(artefact: Artefact, graph: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "service.convert", artefact.folder, graph, artefact.model_id],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=_CONVERSION_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(f"no end after {_CONVERSION_TIMEOUT_S} s") from error
+    if result.returncode == 1 and "Traceback" not in result.stderr:
+        raise StartupError(result.stderr.strip().splitlines()[-1])
+    if result.returncode != 0:
+        raise ConversionError(result.stderr.strip().splitlines()[-1] if result.stderr else f"exit {result.returncode}")
