@@ -3,23 +3,19 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from service.errors import Overloaded
-
-
-@dataclass(eq=False)
-class Reservation:
-    """The seconds of audio that one request holds; lower it once its true length is known."""
-
-    audio_s: float
+from service.errors import AudioTooLong, Overloaded
 
 
 class Admission:
-    """A bound on the audio that is admitted and not yet answered. Used from the event loop only."""
+    """A bound on the audio that is admitted and not yet answered. Used from the event loop only.
 
-    def __init__(self, limit_s: float) -> None:
+    limit_s: seconds of audio. deadline_s: seconds within which everything admitted has to be answered.
+    """
+
+    def __init__(self, limit_s: float, deadline_s: float) -> None:
         self._limit_s = limit_s
+        self._deadline_s = deadline_s
         self._reservations: set[Reservation] = set()
 
     @property
@@ -28,21 +24,45 @@ class Admission:
         return sum(reservation.audio_s for reservation in self._reservations)
 
     @contextmanager
-    def reserve(self, audio_s: float, *, speed: float) -> Iterator[Reservation]:
-        """Hold `audio_s` seconds of the queue. A request larger than the whole limit passes when it is alone.
-
-        speed: seconds of audio computed per second, now.
-        Raises Overloaded, with the time that the queue needs to make room.
-        """
-        excess_s = self.waiting_s + audio_s - self._limit_s
-        if excess_s > 0 and self._reservations:
-            raise Overloaded(
-                f"{self.waiting_s:.0f} s of audio are waiting. Try again later.",
-                retry_after_s=max(1, math.ceil(excess_s / speed)),
-            )
-        reservation = Reservation(audio_s)
+    def reserve(self, audio_s: float, *, speed: float) -> Iterator["Reservation"]:
+        """Hold `audio_s` seconds of the queue, as `Reservation.hold` does, until the block ends."""
+        reservation = Reservation(self)
         self._reservations.add(reservation)
         try:
+            reservation.hold(audio_s, speed=speed)
             yield reservation
         finally:
             self._reservations.remove(reservation)
+
+    def check(self, others_s: float, audio_s: float, speed: float) -> None:
+        """Raises Overloaded, with the time after which there is room, or AudioTooLong when there never is."""
+        if audio_s > self._deadline_s * speed:
+            raise AudioTooLong(
+                f"Analysing {audio_s:.0f} s of audio takes {audio_s / speed:.0f} s here, "
+                f"and {self._deadline_s:g} s are allowed. Ask for fewer windows, or send a shorter recording."
+            )
+        if not others_s:
+            return
+        excess_s = max(others_s + audio_s - self._limit_s, others_s + audio_s - self._deadline_s * speed)
+        if excess_s > 0:
+            raise Overloaded(
+                f"{others_s:.0f} s of audio are waiting. Try again later.",
+                retry_after_s=max(1, math.ceil(min(excess_s, others_s) / speed)),
+            )
+
+
+class Reservation:
+    """The seconds of audio that one request holds of the queue."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.audio_s = 0.0
+        self._admission = admission
+
+    def hold(self, audio_s: float, *, speed: float) -> None:
+        """Hold so much from now on. A request larger than the whole limit passes when it is alone.
+
+        speed: seconds of audio computed per second, now.
+        Raises Overloaded when more is waiting than can be answered in time, AudioTooLong when it alone is too much.
+        """
+        self._admission.check(self._admission.waiting_s - self.audio_s, audio_s, speed)
+        self.audio_s = audio_s

@@ -7,7 +7,9 @@ from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.classify import Classifier
+from service.connection import while_connected
 from service.errors import (
+    AudioTooLong,
     AudioTooShort,
     DeadlineExceeded,
     Draining,
@@ -51,10 +53,12 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 @router.post(
     "/classify",
+    response_model_exclude_none=True,
     tags=["classify"],
     responses=responses(
         UndecodableAudio,
         PayloadTooLarge,
+        AudioTooLong,
         UnsupportedMedia,
         AudioTooShort,
         SilentAudio,
@@ -67,6 +71,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
     ),
 )
 async def classify(
+    request: Request,
     classifier: ClassifierDep,
     file: OneFileDep,
     top_k: Annotated[int | None, Query(ge=1, description="How many scores to answer; all by default.")] = None,
@@ -77,12 +82,16 @@ async def classify(
             description="Analyse at most so many windows, spread evenly; the service has a bound of its own.",
         ),
     ] = None,
+    timeline: Annotated[
+        bool, Query(description="Also answer the genre of each window of the whole recording.")
+    ] = False,
 ) -> Classification:
     """Tell the genre of a recording.
 
     mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff, au; mono or stereo, any rate.
     """
-    return await classifier.classify(file.file, top_k=top_k, max_windows=max_windows)
+    work = classifier.classify(file.file, top_k=top_k, max_windows=max_windows, timeline=timeline)
+    return await while_connected(request, work)
 
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))

@@ -13,7 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from service import api, problems
 from service.admission import Admission
-from service.classify import Classifier
+from service.classify import Bounds, Classifier
 from service.engine import Engine
 from service.errors import StartupError
 from service.metrics import Metrics
@@ -31,12 +31,13 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     on_startup_failure: called from the event loop when the model cannot be loaded, after one log line that says why.
     """
     metrics = Metrics()
-    classifier = Classifier(
-        Admission(settings.max_queue_s),
-        metrics,
+    bounds = Bounds(
         max_windows=settings.max_windows,
+        max_analysed_s=settings.max_analysed_s,
         deadline_s=settings.request_deadline_s,
+        early_exit=settings.early_exit,
     )
+    classifier = Classifier(Admission(settings.max_queue_s, settings.request_deadline_s), metrics, bounds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -6,9 +6,9 @@ Training and serving share this module and nothing else, so that a model is trai
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import av
 import numpy as np
@@ -23,10 +23,13 @@ __all__ = [
     "AudioFile",
     "Recording",
     "Waveform",
+    "Window",
+    "WindowReader",
     "fill",
     "normalise",
     "open_audio",
     "read_recording",
+    "timeline_starts",
     "window_starts",
 ]
 
@@ -79,6 +82,19 @@ _SIGNATURES = (
 
 
 @dataclass(frozen=True)
+class Window:
+    """What the model hears at once.
+
+    start_s, end_s: where in the recording, in seconds; a short recording ends before the window does.
+    waveform: float32 (window samples,), filled to the model's length.
+    """
+
+    start_s: float
+    end_s: float
+    waveform: Waveform
+
+
+@dataclass(frozen=True)
 class Recording:
     """What the model is shown of one audio file.
 
@@ -93,7 +109,7 @@ class Recording:
 
 
 class AudioFile(ABC):
-    """An open audio file, read as mono. Made by `open_audio`."""
+    """An open audio file, read as mono. Made by `open_audio`; close it, or use it in a `with` statement."""
 
     sampling_rate: int
     channels: int
@@ -106,13 +122,20 @@ class AudioFile(ABC):
         Raises UndecodableAudio when nothing can be decoded, or samples are not finite or beyond all sense.
         """
         wanted = math.ceil((duration_s + _RESAMPLER_MARGIN_S) * self.sampling_rate)
-        blocks = list(_take(self._blocks(start_s), wanted))
+        with _damage_explained():
+            blocks = list(_take(self._blocks(start_s), wanted))
         waveform = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
         if not (np.abs(waveform) < _LOUDEST).all():
             raise UndecodableAudio("The audio holds samples that are no sound: NaN, infinite, huge. Export it again.")
         if self.sampling_rate != sampling_rate:
             waveform = soxr.resample(waveform, self.sampling_rate, sampling_rate, quality="HQ")
         return waveform[: round(duration_s * sampling_rate)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @abstractmethod
     def _blocks(self, start_s: float) -> Iterator[Waveform]:
@@ -122,8 +145,54 @@ class AudioFile(ABC):
     def close(self) -> None: ...
 
 
-@contextmanager
-def open_audio(file: BinaryIO) -> Iterator[AudioFile]:
+class WindowReader:
+    """Reads the windows of a recording one by one, so that memory does not grow with its length.
+
+    sampling_rate: Hz, of the model. window_s: the model's length.
+    duration_s: length of the recording in seconds, as its header says until the file proves shorter.
+    analysed_s: how many seconds were audible in a window so far.
+    """
+
+    def __init__(self, audio: AudioFile, *, sampling_rate: int, window_s: float) -> None:
+        self.duration_s = audio.duration_s
+        self.analysed_s = 0.0
+        self._audio = audio
+        self._sampling_rate = sampling_rate
+        self._window_s = window_s
+        self._end_s = 0.0
+        self._heard_silence = False
+
+    def read(self, start_s: float) -> Window | None:
+        """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
+        nothing to hear. Start at the first window, and go forward."""
+        if start_s > 0 and start_s >= self.duration_s:
+            return None
+        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
+        end_s = start_s + len(waveform) / self._sampling_rate
+        if len(waveform):
+            self._end_s = end_s
+        samples = round(self._window_s * self._sampling_rate)
+        if len(waveform) < samples and start_s + self._window_s <= self.duration_s:
+            # The header promised more than there is: the recording ends where its last sample was found.
+            self.duration_s = self._end_s
+        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
+            return None
+        if not _is_audible(waveform, self._sampling_rate):
+            self._heard_silence = True
+            return None
+        self.analysed_s = min(self.analysed_s + end_s - start_s, self.duration_s)
+        return Window(start_s, end_s, fill(waveform, samples))
+
+    def require_sound(self) -> None:
+        """After the last window. Raises AudioTooShort or SilentAudio when no window was audible."""
+        if self.analysed_s:
+            return
+        if self._heard_silence:
+            raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
+        raise AudioTooShort(f"The audio has {self.duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
+
+
+def open_audio(file: BinaryIO) -> AudioFile:
     """Open an audio file of any supported format, told by its content: wav, flac, ogg, mp3, au, aiff through
     libsndfile, everything else (m4a, aac, webm, wma ...) through FFmpeg.
 
@@ -133,51 +202,40 @@ def open_audio(file: BinaryIO) -> Iterator[AudioFile]:
     file.seek(0)
     if not file.read(1):
         raise UndecodableAudio("The file is empty. Send an audio file, for example mp3, m4a, wav or flac.")
+    with _damage_explained():
+        audio = _open(file)
     try:
-        with closing(_open(file)) as audio:
-            _check(audio)
-            yield audio
-    except (soundfile.SoundFileError, av.FFmpegError) as error:
-        raise UndecodableAudio("The audio is damaged and cannot be decoded. Export it again.") from error
+        _check(audio)
+    except UndecodableAudio:
+        audio.close()
+        raise
+    return audio
 
 
 def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_windows: int) -> Recording:
-    """Cut an audio file into windows of the model's length, at `sampling_rate` Hz, decoding nothing else of it.
+    """All windows of an audio file at once, at `sampling_rate` Hz: evenly spread, silent ones left out.
 
-    Windows are spread evenly, the first at the start, the last at the end. A recording shorter than one window is
-    repeated until it fills it. Silent windows are left out while another is not silent.
     Raises AudioTooShort, SilentAudio and what `open_audio` raises.
     """
-    samples = round(window_s * sampling_rate)
-    waveforms: list[Waveform] = []
-    end_s = 0.0
     with open_audio(file) as audio:
-        duration_s = audio.duration_s
-        for start_s in window_starts(duration_s, window_s, max_windows):
-            waveform = audio.read(start_s, window_s, sampling_rate)
-            if len(waveform):
-                end_s = start_s + len(waveform) / sampling_rate
-            if len(waveform) < samples and start_s + window_s <= duration_s:
-                # The header promised more than there is: the recording ends where its last sample was found.
-                duration_s = end_s
-            if len(waveform) >= MIN_DURATION_S * sampling_rate:
-                waveforms.append(waveform)
-            if start_s + window_s > duration_s:
-                break
-    if not waveforms:
-        raise AudioTooShort(f"The audio has {duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
-    audible = [waveform for waveform in waveforms if _is_audible(waveform, sampling_rate)]
-    if not audible:
-        raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
-    analysed_s = sum(len(waveform) for waveform in audible) / sampling_rate
-    windows = np.stack([fill(waveform, samples) for waveform in audible])
-    return Recording(windows, duration_s=duration_s, analysed_s=min(analysed_s, duration_s))
+        reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
+        starts = window_starts(audio.duration_s, window_s, max_windows)
+        windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
+        reader.require_sound()
+    return Recording(np.stack(windows), duration_s=reader.duration_s, analysed_s=reader.analysed_s)
 
 
 def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
     """Where the windows of a recording start, in seconds: evenly spread, at most `max_windows`, at least one."""
     count = min(max_windows, max(1, math.ceil(duration_s / window_s - SLACK)))
     return np.linspace(0.0, max(0.0, duration_s - window_s), count).tolist() if count > 1 else [0.0]
+
+
+def timeline_starts(duration_s: float, window_s: float, max_analysed_s: float) -> list[float]:
+    """Where the windows of a timeline start, in seconds: end to end from the beginning, up to `max_analysed_s`. A rest
+    at the end gets a window of its own unless it is under a tenth of one."""
+    count = max(1, math.ceil(min(duration_s, max_analysed_s) / window_s - SLACK))
+    return [index * window_s for index in range(count)]
 
 
 def fill(waveform: Waveform, samples: int) -> Waveform:
@@ -199,6 +257,14 @@ def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:
     # Where a constant begins and ends, the resampler makes ripples.
     edge = round(_RESAMPLER_MARGIN_S * sampling_rate)
     return float(waveform[edge:-edge].std()) > SILENCE
+
+
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    try:
+        yield
+    except (soundfile.SoundFileError, av.FFmpegError) as error:
+        raise UndecodableAudio("The audio is damaged and cannot be decoded. Export it again.") from error
 
 
 def _take(blocks: Iterator[Waveform], samples: int) -> Iterator[Waveform]:

@@ -2,38 +2,68 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import BinaryIO
+from dataclasses import dataclass, field
+from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from asgi_correlation_id import correlation_id
 
-from service.admission import Admission
+from service.admission import Admission, Reservation
 from service.artefact import Artefact
-from service.audio import Recording, read_recording
+from service.audio import Window, WindowReader, open_audio, timeline_starts, window_starts
 from service.engine import Engine
 from service.errors import DeadlineExceeded, Draining, ModelLoading, ServiceError
 from service.metrics import Metrics
-from service.schemas import Classification, ModelReference, Score
+from service.schemas import Classification, ModelReference, Score, Span
 
 _DECODERS = 2
 _RETRY_LOADING_S = 5
 
+Row = npt.NDArray[np.float32]
+"""float32 (labels,): the probabilities of one window."""
 
-class Classifier:
-    """Classifies recordings once an engine is loaded; says why not before and after.
+P = ParamSpec("P")
+T = TypeVar("T")
 
-    max_windows: windows analysed of a recording at most. deadline_s: seconds that a request may take.
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one request may cost.
+
+    max_windows: windows analysed of a recording. max_analysed_s: seconds of a timeline. deadline_s: seconds that it may
+    take. early_exit: stop listening once the remaining windows cannot change the genre.
     """
 
-    def __init__(self, admission: Admission, metrics: Metrics, *, max_windows: int, deadline_s: float) -> None:
-        self.max_windows = max_windows
+    max_windows: int
+    max_analysed_s: float
+    deadline_s: float
+    early_exit: bool
+
+
+@dataclass
+class Heard:
+    """What has been heard of a recording: a row of probabilities for each span (start and end in seconds), how much of
+    it that is, and the seconds spent on it."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    duration_s: float = 0.0
+    analysed_s: float = 0.0
+    decode_s: float = 0.0
+    inference_s: float = 0.0
+
+
+class Classifier:
+    """Classifies recordings once an engine is loaded; says why not before and after."""
+
+    def __init__(self, admission: Admission, metrics: Metrics, bounds: Bounds) -> None:
         self._admission = admission
         self._metrics = metrics
-        self._deadline_s = deadline_s
+        self._bounds = bounds
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
         self._engine: Engine | None = None
         self._draining = False
@@ -60,53 +90,75 @@ class Classifier:
             self._engine.close()
 
     async def classify(
-        self, file: BinaryIO, *, top_k: int | None = None, max_windows: int | None = None
+        self, file: BinaryIO, *, top_k: int | None = None, max_windows: int | None = None, timeline: bool = False
     ) -> Classification:
         """The genre of an audio file.
 
         file: seekable, open until this returns. top_k: how many scores to answer, all by default.
-        max_windows: fewer windows than the service's own bound.
+        max_windows: fewer windows than the service's own bound. timeline: analyse the whole recording, end to end.
         Raises a ServiceError for everything that can go wrong.
         """
         with self._count_failure():
             engine = self.engine
-            max_windows = min(max_windows or self.max_windows, self.max_windows)
-            longest_s = max_windows * engine.artefact.window_s
-            with self._admission.reserve(longest_s, speed=engine.speed) as reservation:
+            with self._admission.reserve(engine.artefact.window_s, speed=engine.speed) as reservation:
                 try:
-                    async with asyncio.timeout(self._deadline_s):
-                        recording = await self._decode(file, engine.artefact, max_windows)
-                        reservation.audio_s = len(recording.windows) * engine.artefact.window_s
-                        probabilities = await self._infer(engine, recording)
+                    async with asyncio.timeout(self._bounds.deadline_s):
+                        heard = await self._listen(file, engine, reservation, max_windows, timeline)
                 except TimeoutError:
                     raise DeadlineExceeded(
-                        f"No answer within {self._deadline_s:g} s. Try again later, or with a smaller max_windows."
+                        f"No answer within {self._bounds.deadline_s:g} s. Try again later, or with fewer windows."
                     ) from None
-        answer = _answer(engine, recording, probabilities.mean(axis=0), top_k)
-        self._record(answer)
+        answer = _answer(engine, heard, top_k, timeline=timeline)
+        self._record(answer, heard)
         return answer
 
-    async def _decode(self, file: BinaryIO, artefact: Artefact, max_windows: int) -> Recording:
-        def decode() -> Recording:
-            return read_recording(
-                file,
-                sampling_rate=artefact.sampling_rate,
-                window_s=artefact.window_s,
-                max_windows=max_windows,
-            )
+    async def _listen(
+        self, file: BinaryIO, engine: Engine, reservation: Reservation, max_windows: int | None, timeline: bool
+    ) -> Heard:
+        """Decode and infer window by window, until the recording or the doubt ends."""
+        artefact, bounds = engine.artefact, self._bounds
+        heard = Heard()
+        audio = await self._in_decoder(heard, open_audio, file)
+        try:
+            if timeline:
+                starts = timeline_starts(audio.duration_s, artefact.window_s, bounds.max_analysed_s)
+            else:
+                count = min(max_windows or bounds.max_windows, bounds.max_windows)
+                starts = window_starts(audio.duration_s, artefact.window_s, count)
+            reader = WindowReader(audio, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s)
+            reservation.hold(len(starts) * artefact.window_s, speed=engine.speed)
+            for position, start_s in enumerate(starts, 1):
+                if window := await self._in_decoder(heard, reader.read, start_s):
+                    await self._infer(heard, engine, window)
+                remaining = len(starts) - position
+                reservation.audio_s = remaining * artefact.window_s
+                if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
+                    break
+            reader.require_sound()
+            heard.duration_s, heard.analysed_s = reader.duration_s, reader.analysed_s
+            return heard
+        finally:
+            await self._in_decoder(heard, audio.close)
 
-        with self._time_stage("decode"):
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, decode)
-
-    async def _infer(self, engine: Engine, recording: Recording) -> npt.NDArray[np.float32]:
-        with self._time_stage("inference"):
-            return await engine.probabilities(recording.windows)
-
-    @contextmanager
-    def _time_stage(self, stage: str) -> Iterator[None]:
+    async def _in_decoder(self, heard: Heard, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call in a decoder's thread. Cancelled while it runs, this waits: the upload must outlive its reader."""
         started = time.perf_counter()
-        yield
-        self._metrics.stage_duration.labels(stage).observe(time.perf_counter() - started)
+        job = self._decoders.submit(function, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            if not job.cancelled():
+                await asyncio.wait([asyncio.wrap_future(job)])
+            raise
+        finally:
+            heard.decode_s += time.perf_counter() - started
+
+    async def _infer(self, heard: Heard, engine: Engine, window: Window) -> None:
+        started = time.perf_counter()
+        rows = await engine.probabilities(window.waveform[None])
+        heard.inference_s += time.perf_counter() - started
+        heard.spans.append((window.start_s, window.end_s))
+        heard.rows.append(rows[0])
 
     @contextmanager
     def _count_failure(self) -> Iterator[None]:
@@ -116,28 +168,57 @@ class Classifier:
             self._metrics.rejected.labels(error.type).inc()
             raise
 
-    def _record(self, answer: Classification) -> None:
+    def _record(self, answer: Classification, heard: Heard) -> None:
+        self._metrics.stage_duration.labels("decode").observe(heard.decode_s)
+        self._metrics.stage_duration.labels("inference").observe(heard.inference_s)
         self._metrics.audio_duration.observe(answer.duration_s)
         self._metrics.predictions.labels(answer.genre, answer.decision).inc()
         self._metrics.confidence.observe(answer.confidence)
 
 
-def _answer(
-    engine: Engine, recording: Recording, probabilities: npt.NDArray[np.float32], top_k: int | None
-) -> Classification:
+def is_settled(rows: list[Row], remaining: int) -> bool:
+    """Whether the best genre of the mean is certain, whatever the remaining windows say: each of them moves the lead of
+    one genre over another by at most 1, so a lead over `remaining` in the sum cannot be lost."""
+    if not rows:
+        return False
+    second, first = np.sort(np.sum(rows, axis=0))[-2:]
+    return bool(first - second > remaining)
+
+
+def _answer(engine: Engine, heard: Heard, top_k: int | None, *, timeline: bool) -> Classification:
     artefact = engine.artefact
-    ranked = sorted(
-        zip(artefact.labels, map(float, probabilities), strict=True), key=lambda pair: pair[1], reverse=True
-    )
-    scores = [Score(label=label, score=min(score, 1.0)) for label, score in ranked]
+    scores = _scores(artefact, np.mean(heard.rows, axis=0))
     best = scores[0]
     return Classification(
         genre=best.label,
         confidence=best.score,
         decision="accepted" if best.score >= artefact.uncertain_below else "uncertain",
         scores=scores[:top_k],
-        duration_s=round(recording.duration_s, 3),
-        analysed_s=round(recording.analysed_s, 3),
+        duration_s=round(heard.duration_s, 3),
+        analysed_s=round(heard.analysed_s, 3),
+        timeline=_timeline(artefact, heard, top_k) if timeline else None,
         model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
         request_id=correlation_id.get() or "",
     )
+
+
+def _timeline(artefact: Artefact, heard: Heard, top_k: int | None) -> list[Span]:
+    spans = []
+    for (start_s, end_s), row in zip(heard.spans, heard.rows, strict=True):
+        scores = _scores(artefact, row)
+        spans.append(
+            Span(
+                start_s=round(start_s, 3),
+                end_s=round(end_s, 3),
+                genre=scores[0].label,
+                confidence=scores[0].score,
+                scores=scores[:top_k],
+            )
+        )
+    return spans
+
+
+def _scores(artefact: Artefact, row: Row) -> list[Score]:
+    """Best first."""
+    ranked = sorted(zip(artefact.labels, map(float, row), strict=True), key=lambda pair: pair[1], reverse=True)
+    return [Score(label=label, score=min(score, 1.0)) for label, score in ranked]

@@ -7,6 +7,7 @@ ServiceError
 │   ├── AudioTooShort       422
 │   └── SilentAudio         422
 ├── PayloadTooLarge         413
+├── AudioTooLong            413
 ├── InvalidParameter        422
 ├── NotReady
 │   ├── ModelLoading        503
@@ -14,6 +15,7 @@ ServiceError
 ├── Overloaded              429
 ├── StorageFull             507
 ├── DeadlineExceeded        504
+├── ClientGone              499     for the log only: nobody is there to read it
 └── InternalError           500
 StartupError                no HTTP: the service cannot start until somebody changes something
 """
@@ -68,6 +70,12 @@ class PayloadTooLarge(ServiceError):
     title = "The upload is too large"
 
 
+class AudioTooLong(ServiceError):
+    status = 413
+    type = "audio-too-long"
+    title = "The audio is too long"
+
+
 class InvalidParameter(ServiceError):
     status = 422
     type = "invalid-parameter"
@@ -106,6 +114,12 @@ class DeadlineExceeded(ServiceError):
     status = 504
     type = "deadline-exceeded"
     title = "The answer took too long"
+
+
+class ClientGone(ServiceError):
+    status = 499
+    type = "client-gone"
+    title = "The client hung up"
 
 
 class InternalError(ServiceError):

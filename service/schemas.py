@@ -18,6 +18,16 @@ class ModelReference(BaseModel):
     backend: str = Field(description="What computed the answer.", examples=["torch-cpu-float32"])
 
 
+class Span(BaseModel):
+    """One window of a timeline."""
+
+    start_s: float
+    end_s: float
+    genre: str
+    confidence: float = Field(ge=0, le=1)
+    scores: list[Score]
+
+
 class Classification(BaseModel):
     """The genre of one recording."""
 
@@ -27,6 +37,9 @@ class Classification(BaseModel):
     scores: list[Score] = Field(description="Best first; over all genres they sum to 1.")
     duration_s: float = Field(description="Length of the recording in seconds.")
     analysed_s: float = Field(description="How many of those seconds the model was shown.")
+    timeline: list[Span] | None = Field(
+        None, description="Only when asked for. Windows end to end; silent ones are left out."
+    )
     model: ModelReference
     request_id: str = Field(description="Also in the X-Request-ID header and in every log line of the request.")
 

@@ -12,7 +12,7 @@ import pytest
 from service.admission import Admission
 from service.artefact import Artefact
 from service.engine import Engine, Probabilities, Windows
-from service.errors import Overloaded
+from service.errors import AudioTooLong, Overloaded
 
 
 @dataclass
@@ -185,14 +185,14 @@ def test_windows_are_normalised_when_the_model_wants_it(artefact: Artefact, back
 
 
 def test_admission_counts_what_is_under_way() -> None:
-    admission = Admission(100)
+    admission = Admission(100, deadline_s=1_000)
     with admission.reserve(60, speed=1), admission.reserve(40, speed=1):
         assert admission.waiting_s == 100
     assert admission.waiting_s == 0
 
 
 def test_admission_refuses_beyond_its_limit_and_says_when_to_come_back() -> None:
-    admission = Admission(100)
+    admission = Admission(100, deadline_s=1_000)
     with admission.reserve(60, speed=1):
         with pytest.raises(Overloaded, match="60 s of audio are waiting") as refused, admission.reserve(70, speed=4):
             pass
@@ -205,7 +205,7 @@ def test_admission_refuses_beyond_its_limit_and_says_when_to_come_back() -> None
 
 
 def test_admission_gives_back_what_a_short_recording_does_not_need() -> None:
-    admission = Admission(100)
+    admission = Admission(100, deadline_s=1_000)
     with admission.reserve(90, speed=1) as reservation:
         reservation.audio_s = 30
         with admission.reserve(70, speed=1):
@@ -213,7 +213,7 @@ def test_admission_gives_back_what_a_short_recording_does_not_need() -> None:
 
 
 def test_admission_lets_an_oversized_request_pass_when_it_is_alone() -> None:
-    admission = Admission(10)
+    admission = Admission(10, deadline_s=1_000)
     with (
         admission.reserve(90, speed=1),
         pytest.raises(Overloaded),
@@ -224,7 +224,33 @@ def test_admission_lets_an_oversized_request_pass_when_it_is_alone() -> None:
 
 
 def test_admission_forgets_a_request_that_fails() -> None:
-    admission = Admission(10)
+    admission = Admission(10, deadline_s=1_000)
     with pytest.raises(ZeroDivisionError), admission.reserve(10, speed=1):
         _ = 1 / 0
     assert admission.waiting_s == 0
+
+
+def test_admission_refuses_what_could_not_be_answered_in_time() -> None:
+    admission = Admission(10_000, deadline_s=10)
+    with admission.reserve(60, speed=10):
+        with pytest.raises(Overloaded) as refused, admission.reserve(60, speed=10):
+            pass
+        assert refused.value.retry_after_s == 2  # 20 s of audio too many, at 10 s a second
+        with admission.reserve(40, speed=10):
+            assert admission.waiting_s == 100
+
+
+def test_admission_says_so_when_there_will_never_be_time() -> None:
+    admission = Admission(10_000, deadline_s=10)
+    with pytest.raises(AudioTooLong, match="takes 20 s here, and 10 s are allowed"), admission.reserve(200, speed=10):
+        pass
+
+
+def test_a_reservation_grows_only_into_free_room() -> None:
+    admission = Admission(100, deadline_s=1_000)
+    with admission.reserve(10, speed=1) as first, admission.reserve(50, speed=1):
+        with pytest.raises(Overloaded):
+            first.hold(60, speed=1)
+        assert first.audio_s == 10
+        first.hold(50, speed=1)
+        assert admission.waiting_s == 100

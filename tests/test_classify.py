@@ -1,0 +1,209 @@
+"""One request's story: how much is listened to, and what becomes of it when nobody waits any more."""
+
+import asyncio
+import io
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from service.admission import Admission
+from service.artefact import Artefact
+from service.classify import Bounds, Classifier, is_settled
+from service.connection import while_connected
+from service.engine import Engine, Probabilities, Windows
+from service.errors import ClientGone, DeadlineExceeded
+from service.metrics import Metrics
+from service.schemas import Classification
+from tests.audio_files import Waveform, encode, sweep
+
+_CONFIDENT = (0.9, 0.1)
+
+
+@dataclass
+class FixedBackend:
+    """Answers the same for everything, when its gate is open."""
+
+    row: tuple[float, float] = _CONFIDENT
+    name: str = "fixed"
+    max_batch: int = 1
+    computed: int = 0
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def probabilities(self, windows: Windows) -> Probabilities:
+        assert self.gate.wait(10)
+        self.computed += len(windows)
+        return np.tile(np.array(self.row, np.float32), (len(windows), 1))
+
+
+@pytest.fixture
+def backend() -> FixedBackend:
+    backend = FixedBackend()
+    backend.gate.set()
+    return backend
+
+
+def classifier(
+    backend: FixedBackend,
+    *,
+    early_exit: bool = True,
+    max_analysed_s: float = 60,
+    deadline_s: float = 10,
+    admission: Admission | None = None,
+) -> Classifier:
+    artefact = Artefact(
+        folder=Path("nowhere"),
+        model_id="you/genre",
+        revision="c" * 40,
+        labels=("jazz", "metal"),
+        sampling_rate=16_000,
+        do_normalize=True,
+        window_s=1.0,
+        fill="repeat",
+        temperature=1.0,
+        uncertain_below=0.5,
+        defaulted=(),
+    )
+    bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s, early_exit=early_exit)
+    made = Classifier(admission or Admission(1_000, deadline_s), Metrics(), bounds)
+    made.load(Engine(artefact, backend))
+    backend.computed = 0
+    return made
+
+
+def classify(classifier: Classifier, waveform: Waveform, *, timeline: bool = False) -> Classification:
+    return asyncio.run(classifier.classify(io.BytesIO(encode(waveform, "wav")), timeline=timeline))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    heard=st.lists(st.lists(st.floats(0.001, 1), min_size=4, max_size=4), min_size=1, max_size=6),
+    rest=st.lists(st.lists(st.floats(0.001, 1), min_size=4, max_size=4), max_size=6),
+)
+def test_what_is_settled_stays(heard: list[list[float]], rest: list[list[float]]) -> None:
+    rows = [np.array(row, np.float32) / np.float32(sum(row)) for row in heard]
+    later = [np.array(row, np.float32) / np.float32(sum(row)) for row in rest]
+    if is_settled(rows, len(later)):
+        assert np.mean(rows, axis=0).argmax() == np.mean(rows + later, axis=0).argmax()
+
+
+def test_doubt_is_not_settled() -> None:
+    even = np.array([0.5, 0.5], np.float32)
+    assert not is_settled([even, even], 0)
+    assert not is_settled([], 0)
+    assert is_settled([np.array([0.95, 0.05], np.float32)] * 2, 1)
+    assert not is_settled([np.array([0.95, 0.05], np.float32)] * 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "early_exit", "windows"),
+    # 0.8 ahead after each of five: settled with 0.8 k > 5 - k, which three windows are the first to reach.
+    [(_CONFIDENT, True, 3), (_CONFIDENT, False, 5), ((0.55, 0.45), True, 5)],
+)
+def test_listening_stops_once_the_genre_is_settled(
+    backend: FixedBackend, row: tuple[float, float], early_exit: bool, windows: int
+) -> None:
+    backend.row = row
+    answer = classify(classifier(backend, early_exit=early_exit), sweep(20))
+    assert backend.computed == windows
+    assert answer.analysed_s == windows
+    assert answer.duration_s == 20
+    assert answer.genre == "jazz"
+
+
+def test_a_timeline_covers_the_whole_recording(backend: FixedBackend) -> None:
+    answer = classify(classifier(backend), sweep(7.5), timeline=True)
+    assert answer.timeline is not None
+    assert [(span.start_s, span.end_s) for span in answer.timeline] == [(s, min(s + 1, 7.5)) for s in range(8)]
+    assert {span.genre for span in answer.timeline} == {"jazz"}
+    assert answer.analysed_s == 7.5
+
+
+def test_a_timeline_ends_at_its_bound(backend: FixedBackend) -> None:
+    answer = classify(classifier(backend, max_analysed_s=4), sweep(20), timeline=True)
+    assert answer.timeline is not None
+    assert answer.timeline[-1].end_s == answer.analysed_s == 4
+    assert answer.duration_s == 20
+
+
+def test_silence_is_left_out_of_a_timeline(backend: FixedBackend) -> None:
+    waveform = sweep(5)
+    waveform[2 * 48_000 : 3 * 48_000] = 0
+    answer = classify(classifier(backend), waveform, timeline=True)
+    assert answer.timeline is not None
+    assert [span.start_s for span in answer.timeline] == [0, 1, 3, 4]
+
+
+def test_without_being_asked_there_is_no_timeline(backend: FixedBackend) -> None:
+    assert classify(classifier(backend), sweep(3)).timeline is None
+
+
+def test_a_cancelled_request_computes_no_further_window_and_frees_its_place(backend: FixedBackend) -> None:
+    admission = Admission(1_000, deadline_s=10)
+    made = classifier(backend, early_exit=False, admission=admission)
+
+    async def cancel() -> None:
+        backend.gate.clear()
+        file = io.BytesIO(encode(sweep(20), "wav"))
+        task = asyncio.create_task(made.classify(file))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        backend.gate.set()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(cancel())
+    assert backend.computed <= 1
+    assert admission.waiting_s == 0
+
+
+class SlowFile(io.BytesIO):
+    """Notes whether it was read after it was closed; each read takes a while."""
+
+    read_after_close = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        threading.Event().wait(0.02)
+        if self.closed:
+            SlowFile.read_after_close = True
+        return super().read(size)
+
+
+def test_a_request_past_its_deadline_leaves_nobody_reading_its_upload(backend: FixedBackend) -> None:
+    async def classify_and_close() -> None:
+        with SlowFile(encode(sweep(20), "m4a")) as file, pytest.raises(DeadlineExceeded):
+            await classifier(backend, deadline_s=0.1).classify(file)
+        await asyncio.sleep(0.2)
+
+    asyncio.run(classify_and_close())
+    assert not SlowFile.read_after_close
+
+
+def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
+    async def hang_up() -> str:
+        cancelled = asyncio.Event()
+
+        async def work() -> str:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+            return "late"
+
+        async def receive() -> dict[str, str]:
+            await asyncio.sleep(0.05)
+            return {"type": "http.disconnect"}
+
+        with pytest.raises(ClientGone):
+            await while_connected(Request({"type": "http"}, receive), work())
+        assert cancelled.is_set()
+        return "checked"
+
+    assert asyncio.run(hang_up()) == "checked"
