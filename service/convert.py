@@ -9,6 +9,8 @@ from pathlib import Path
 
 import openvino
 import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from service.artefact import Artefact, read_artefact
 from service.errors import StartupError
@@ -28,10 +30,14 @@ def main() -> int:
 def convert(artefact: Artefact, graph: Path) -> None:
     """Write the graph of normalised waveforms, float32 (n, samples), to logits (n, labels), n free.
 
-    Weights stay float32: the precision is chosen where the graph is compiled.
+    Weights stay float32: the precision is chosen where the graph is compiled. Through the front end alone, as
+    `openvino.convert_model` reports its use to its maker.
     """
     module = _Logits(load_model(artefact))
-    model = openvino.convert_model(module, example_input=torch.zeros(1, artefact.window_samples))
+    # A name of its own, as the front end does not keep it alive.
+    decoder = TorchScriptPythonDecoder(module, example_input=torch.zeros(1, artefact.window_samples))
+    front_end = FrontEndManager().load_by_framework("pytorch")
+    model = front_end.convert(front_end.load(decoder))
     model.reshape([-1, artefact.window_samples])
     openvino.save_model(model, graph, compress_to_fp16=False)
 

@@ -33,10 +33,12 @@ _FILES = [
     "serving.json",
     "*.safetensors",
     "*.safetensors.index.json",
+    "openvino/model.xml",
+    "openvino/model.bin",
 ]
 
 # Only at the top of the repo: a Trainer's checkpoints lie in folders, and hold weights of their own.
-_NOT_FILES = ["*/*"]
+_NOT_FILES = ["*/*.safetensors", "*/*.json"]
 
 # huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.
 _STALL_S = 30.0

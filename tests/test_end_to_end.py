@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -86,6 +87,20 @@ def test_the_model_answered_is_the_one_pushed(session_hub: HubStandIn, url: str)
     assert model["labels"] == list(synthetic.GENRES)
     assert model["window_s"] == WINDOW_S
     assert model["defaulted"] == ["temperature", "uncertain_below"], "calibration is not in this repo yet"
+
+
+def test_the_graph_that_was_pushed_answers_the_same(session_hub: HubStandIn, url: str, tmp_path: Path) -> None:
+    """The other backend, from a cache of its own: nothing is converted, and bf16 moves the scores by little."""
+    mp3 = encode(synthetic.render("jazz", 8, WINDOW_S), "mp3", synthetic.SAMPLING_RATE)
+    settings = {"MODEL_ID": "you/end-to-end", "BACKEND": "openvino", "HF_HOME": str(tmp_path / "cache")}
+    with service(settings, tmp_path / "log") as other:
+        answers = [
+            httpx.post(f"{at}/classify", files={"file": ("a.mp3", mp3)}, timeout=60).json() for at in (url, other)
+        ]
+    assert answers[1]["model"]["backend"].startswith("openvino-")
+    assert not (tmp_path / "cache" / "music-genre").exists()
+    expected, scores = ({score["label"]: score["score"] for score in answer["scores"]} for answer in answers)
+    assert scores == pytest.approx(expected, abs=0.01)
 
 
 def test_the_service_pulled_nothing_that_it_does_not_read(session_hub: HubStandIn, url: str) -> None:

@@ -47,6 +47,8 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
         "config.json",
         "confusion_matrix.png",
         "model.safetensors",
+        "openvino/model.bin",
+        "openvino/model.xml",
         "preprocessor_config.json",
         "serving.json",
     ]

@@ -14,9 +14,10 @@ from training import artefact, card, hub, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips, load_clips
 from training.errors import TrainingError
+from training.export import export_graph
 from training.features import evaluation_features, training_features
 from training.metrics import accuracy, compute_metrics, confusion_matrix, macro_f1
-from training.model import TINY, load_extractor, load_model
+from training.model import TINY, load_extractor, load_model, window_samples
 from training.splits import split_random
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     if trainer.is_world_process_zero():
         report = _report(data, base, arguments, clips, splits, model, prediction)
         artefact.save(folder, model, extractor, window_s=window_s)
+        export_graph(folder, model, samples=window_samples(extractor, window_s))
         card.write(folder, report, hub_model_id or output_dir.name)
         logger.info("Accuracy %.3f on %d held-out clips of %s", report.accuracy, len(splits["test"]), clips.name)
         logger.info("The model is in %s", folder)

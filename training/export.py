@@ -1,0 +1,41 @@
+"""The inference graph that travels in the model repo, so that serving converts nothing."""
+
+import warnings
+from pathlib import Path
+
+import openvino
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from transformers import PreTrainedModel
+
+GRAPH = Path("openvino", "model.xml")
+"""Where in the model folder the service looks for it; the weights lie beside it in model.bin."""
+
+
+def export_graph(folder: Path, model: PreTrainedModel, *, samples: int) -> None:
+    """Write the OpenVINO graph of normalised waveforms, float32 (n, samples), to logits (n, genres), n free.
+
+    Weights stay float32: the service chooses the precision for its CPU.
+    """
+    (folder / GRAPH).parent.mkdir(parents=True, exist_ok=True)
+    module = _Logits(model).cpu().float().eval()
+    with warnings.catch_warnings():
+        # What depends on the length of the input is fixed by tracing, and the length is always the window's.
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
+        # A name of its own, as the front end does not keep it alive. (`openvino.convert_model` would report its use.)
+        decoder = TorchScriptPythonDecoder(module, example_input=torch.zeros(1, samples))
+        front_end = FrontEndManager().load_by_framework("pytorch")
+        graph = front_end.convert(front_end.load(decoder))
+    graph.reshape([-1, samples])
+    openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+
+
+class _Logits(torch.nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_values).logits
+        return logits
