@@ -1,0 +1,29 @@
+"""What runs in a process of its own, so that what importing torch costs ends with it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks.measuring import own_process
+from tests.benchmarks.report import Section
+
+
+def save_model(folder: Path) -> None:
+    with own_process() as pool:
+        pool.submit(_save_model, folder).result()
+
+
+def one_clip(model: Path, clips: Sequence[bytes], rounds: int) -> Section:
+    with own_process() as pool:
+        return pool.submit(_one_clip, model, clips, rounds).result()
+
+
+def _save_model(folder: Path) -> None:
+    from tests.benchmarks import model
+
+    model.save(folder)
+
+
+def _one_clip(folder: Path, clips: Sequence[bytes], rounds: int) -> Section:
+    from tests.benchmarks.one_clip import one_clip
+
+    return one_clip(folder, clips, rounds)

@@ -1,0 +1,49 @@
+"""What a recording costs by its length: seconds of a request and the memory that it leaves behind."""
+
+from pathlib import Path
+
+from tests.benchmarks.clips import recording
+from tests.benchmarks.effort import Effort
+from tests.benchmarks.load import Load, load
+from tests.benchmarks.measuring import median, memory_mb
+from tests.benchmarks.report import Row, Section
+from tests.benchmarks.servers import Server, ours, running
+
+
+def lengths(model: Path, effort: Effort, logs: Path) -> Section:
+    """One client, from the shortest to the longest, in rounds."""
+    files = {duration_s: recording(duration_s) for duration_s in effort.lengths_s}
+    largest_mb = max(map(len, files.values())) / 1e6
+    seen: dict[float, list[tuple[Load, float, float]]] = {duration_s: [] for duration_s in files}
+    with running(ours(MAX_UPLOAD_MB=str(largest_mb + 1)), model, logs) as server:
+        once(server, files[min(files)])
+        for _ in range(effort.length_rounds):
+            for duration_s, file in files.items():
+                seen[duration_s].append((once(server, file), *memory_mb(server.pid)))
+    rows = [_row(duration_s, len(files[duration_s]), figures) for duration_s, figures in seen.items()]
+    remark = (
+        f"One client, {effort.length_rounds} round(s) from short to long, all in one process; MAX_WINDOWS and all else "
+        "as by default but for MAX_UPLOAD_MB. Seconds: median; resident memory: after the last round's request; most: "
+        "the peak up to then. The file's frames are those of 30 s, repeated."
+    )
+    return Section("Cost against length", rows, [remark])
+
+
+def once(server: Server, file: bytes) -> Load:
+    """One request."""
+    turns = iter([True])
+    return load(server, [file], 1, lambda: next(turns, False))
+
+
+def _row(duration_s: float, size: int, figures: list[tuple[Load, float, float]]) -> Row:
+    latencies_s = [latency for seen, _, _ in figures for latency in seen.latencies_s]
+    statuses = sorted({str(status) for seen, _, _ in figures for status in seen.statuses})
+    _, now, most = figures[-1]
+    return {
+        "length s": int(duration_s),
+        "mp3 MB": size / 1e6,
+        "median s": median(latencies_s),
+        "resident MB": now,
+        "most MB": most,
+        "status": " ".join(statuses),
+    }

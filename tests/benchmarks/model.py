@@ -1,0 +1,53 @@
+"""DistilHuBERT at full size with random weights, as training would push it, and what a window costs."""
+
+from pathlib import Path
+
+from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
+from transformers.utils.logging import disable_progress_bar
+
+from training import artefact
+from training.synthetic import GENRES
+
+WINDOW_S = 30.0
+SAMPLING_RATE = 16_000
+
+
+def save(folder: Path) -> None:
+    """Write the model folder: https://huggingface.co/ntu-spml/distilhubert with a head for GTZAN's genres."""
+    disable_progress_bar()
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    setattr(extractor, "max_length", round(WINDOW_S * SAMPLING_RATE))  # noqa: B010
+    artefact.save(folder, HubertForSequenceClassification(_config()), extractor, window_s=WINDOW_S)
+
+
+def window_flop() -> float:
+    """Floating point operations of one window, a multiplication and an addition counted as two.
+
+    Convolutions, projections, attention and feed-forward layers; norms and activations are left out.
+    """
+    config = _config()
+    samples, channels, flop = round(WINDOW_S * SAMPLING_RATE), 1, 0
+    for width, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+        flop += 2 * samples * channels * width * kernel
+        channels = width
+    frames, hidden = samples, config.hidden_size
+    flop += 2 * frames * channels * hidden
+    flop += 2 * frames * hidden * hidden // config.num_conv_pos_embedding_groups * config.num_conv_pos_embeddings
+    projections = 4 * 2 * frames * hidden**2
+    attention = 2 * 2 * frames**2 * hidden
+    feed_forward = 2 * 2 * frames * hidden * config.intermediate_size
+    flop += config.num_hidden_layers * (projections + attention + feed_forward)
+    flop += 2 * frames * hidden * config.classifier_proj_size
+    return float(flop)
+
+
+def _config() -> HubertConfig:
+    # All else is as in HubertConfig's defaults: 7 convolutions of 512 channels, the first normalised over time.
+    return HubertConfig(
+        num_hidden_layers=2,
+        feat_proj_layer_norm=False,
+        mask_time_prob=0.0,
+        id2label=dict(enumerate(GENRES)),
+        label2id={genre: index for index, genre in enumerate(GENRES)},
+    )
