@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import openvino
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -142,7 +143,7 @@ def test_a_killed_run_resumes_at_its_last_checkpoint(model_folder: Path, tmp_pat
             "--output_dir",
             str(tmp_path / "run"),
         ),
-        *("--num_train_epochs", "4", "--random_crop"),
+        *("--num_train_epochs", "4", "--random_crop", "--bf16", "--use_cpu"),
     )
     with started(*command, log=tmp_path / "log") as process:
         first = tmp_path / "run" / "checkpoint-3" / "trainer_state.json"
@@ -154,6 +155,8 @@ def test_a_killed_run_resumes_at_its_last_checkpoint(model_folder: Path, tmp_pat
     result = run(*command)
     assert result.returncode == 0, result.stdout
     assert "Resuming at" in result.stdout
+    graph = openvino.Core().compile_model(tmp_path / "run" / "model" / "openvino" / "model.xml", "CPU")
+    assert graph.input(0).element_type == openvino.Type.f32, "no trace of the mixed precision of training"
     weights = tmp_path / "run" / "model" / "model.safetensors"
     assert weights.stat().st_mode & 0o044 == 0o044, "another user serves it"
     state = json.loads((tmp_path / "run" / "checkpoint-12" / "trainer_state.json").read_text())

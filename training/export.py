@@ -7,19 +7,21 @@ import openvino
 import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-from transformers import PreTrainedModel
+from transformers import AutoModelForAudioClassification, PreTrainedModel
 
 GRAPH = Path("openvino", "model.xml")
 """Where in the model folder the service looks for it; the weights lie beside it in model.bin."""
 
 
-def export_graph(folder: Path, model: PreTrainedModel, *, samples: int) -> None:
+def export_graph(folder: Path, *, samples: int) -> None:
     """Write the OpenVINO graph of normalised waveforms, float32 (n, samples), to logits (n, genres), n free.
+
+    Of the model as it was saved: the trained object still computes in the Trainer's mixed precision.
 
     Weights stay float32: the service chooses the precision for its CPU.
     """
     (folder / GRAPH).parent.mkdir(parents=True, exist_ok=True)
-    module = _Logits(model).cpu().float().eval()
+    module = _Logits(AutoModelForAudioClassification.from_pretrained(folder)).eval()
     with warnings.catch_warnings():
         # What depends on the length of the input is fixed by tracing, and the length is always the window's.
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python")

@@ -79,7 +79,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     if trainer.is_world_process_zero():
         report = _report(data, base, arguments, clips, splits, model, prediction)
         artefact.save(folder, model, extractor, window_s=window_s)
-        export_graph(folder, model, samples=window_samples(extractor, window_s))
+        export_graph(folder, samples=window_samples(extractor, window_s))
         card.write(folder, report, hub_model_id or output_dir.name)
         logger.info("Accuracy %.3f on %d held-out clips of %s", report.accuracy, len(splits["test"]), clips.name)
         logger.info("The model is in %s", folder)
