@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +32,8 @@ class Artefact:
     """What serving must know of a model.
 
     labels: in the order of the logits. do_normalize: windows get zero mean and unit variance. window_s: seconds.
-    temperature: divides the logits. uncertain_below: in 0..1.
+    temperature: divides the logits. uncertain_below: in 0..1. graphs: the SHA-256 of each exported file, by its path in
+    the folder; empty when the repo does not say.
     defaulted: names of the fields that the repo does not say.
     """
 
@@ -45,6 +47,7 @@ class Artefact:
     fill: Literal["repeat"]
     temperature: float
     uncertain_below: float
+    graphs: Mapping[str, str]
     defaulted: tuple[str, ...]
 
     @property
@@ -62,6 +65,7 @@ class _ServingFile(BaseModel):
     fill: Literal["repeat"] | None = None
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     uncertain_below: float | None = Field(None, ge=0, le=1)
+    graphs: dict[str, str] = Field(default_factory=dict)
 
 
 def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artefact:
@@ -99,6 +103,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         labels=_labels(config),
         sampling_rate=sampling_rate,
         do_normalize=bool(extractor.get("do_normalize", True)),
+        graphs=serving.graphs,
         **{name: default if said[name] is None else said[name] for name, default in defaults.items()},
         defaulted=tuple(name for name in defaults if said[name] is None),
     )

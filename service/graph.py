@@ -16,6 +16,10 @@ from service.errors import StartupError
 
 logger = logging.getLogger(__name__)
 
+INT8 = "openvino/int8.xml"
+"""Where in the model folder the int8 graph lies. Training writes it only when it answers as the float one does."""
+
+_FLOAT = "openvino/model.xml"
 _CONVERSION_TIMEOUT_S = 900
 
 
@@ -24,19 +28,41 @@ class ConversionError(Exception):
 
 
 def graph_of(artefact: Artefact) -> Path:
-    """The graph that the repo ships; else one that is converted once for this commit and these library versions.
+    """The graph that the repo ships, in int8 if it has one; else one that is converted once for this commit and these
+    library versions.
 
-    Takes seconds when it has to convert. Raises StartupError when the model is none, ConversionError when it has
-    parts that OpenVINO does not know.
+    Takes seconds when it has to convert. Raises StartupError when the model is none or a shipped graph is damaged,
+    ConversionError when the model has parts that OpenVINO does not know.
     """
-    shipped = artefact.folder / "openvino" / "model.xml"
-    if shipped.is_file():
-        return shipped
+    for name in (INT8, _FLOAT):
+        # An int8 graph that serving.json does not name is left over from another model.
+        if (artefact.folder / name).is_file() and (name in artefact.graphs or name == _FLOAT):
+            _verify(artefact, name)
+            return artefact.folder / name
     cache = _cache() / _key(artefact)
     graph = cache / "model.xml"
     if not graph.is_file():
         _convert_into(cache, artefact)
     return graph
+
+
+def _verify(artefact: Artefact, name: str) -> None:
+    """The graph's two files against their checksums in serving.json, where it has any."""
+    for path in (name, name.replace(".xml", ".bin")):
+        expected = artefact.graphs.get(path)
+        if expected and _sha256(artefact.folder / path) != expected:
+            raise StartupError(
+                f"{path} of {artefact.model_id} is not the file that serving.json names. Export the graph again with "
+                "python -m training.export, and push the model again."
+            )
+
+
+def _sha256(path: Path) -> str | None:
+    """None of a file that is missing."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _key(artefact: Artefact) -> str:

@@ -33,8 +33,8 @@ _FILES = [
     "serving.json",
     "*.safetensors",
     "*.safetensors.index.json",
-    "openvino/model.xml",
-    "openvino/model.bin",
+    "openvino/*.xml",
+    "openvino/*.bin",
 ]
 
 # Only at the top of the repo: a Trainer's checkpoints lie in folders, and hold weights of their own.

@@ -7,10 +7,13 @@ import openvino
 
 from service.artefact import Artefact
 from service.engine import Probabilities, Windows, softmax
+from service.errors import StartupError
+from service.graph import INT8
 
 
 class OpenVINOBackend:
-    """A graph compiled for this CPU: in bf16 where the CPU computes in it, else in float32.
+    """A graph compiled for this CPU: in bf16 where the CPU computes in it, else in float32. In an int8 graph this holds
+    for what was not quantised.
 
     graph: float32 (n, samples) to (n, labels). One stream of `threads` threads: a window at a time is done soonest,
     and as many windows in an hour as with any other division of the cores.
@@ -21,8 +24,14 @@ class OpenVINOBackend:
     def __init__(self, graph: Path, artefact: Artefact, threads: int) -> None:
         core = openvino.Core()
         precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        model = core.read_model(graph)
-        model.reshape([1, artefact.window_samples])
+        try:
+            model = core.read_model(graph)
+            model.reshape([1, artefact.window_samples])
+        except RuntimeError as error:
+            raise StartupError(
+                f"The OpenVINO graph of {artefact.model_id} cannot be read. Export it again with python -m "
+                "training.export, and push the model again."
+            ) from error
         options = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
@@ -30,7 +39,7 @@ class OpenVINOBackend:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._temperature = artefact.temperature
-        self.name = f"openvino-{precision}"
+        self.name = "openvino-int8" if graph == artefact.folder / INT8 else f"openvino-{precision}"
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
     def probabilities(self, windows: Windows) -> Probabilities:

@@ -67,6 +67,7 @@ def classifier(
         fill="repeat",
         temperature=1.0,
         uncertain_below=0.5,
+        graphs={},
         defaulted=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s, early_exit=early_exit)

@@ -45,6 +45,7 @@ def artefact() -> Artefact:
         fill="repeat",
         temperature=1.0,
         uncertain_below=0.5,
+        graphs={},
         defaulted=(),
     )
 

@@ -1,5 +1,6 @@
 """The model folder that is pushed: everything that serving must know, and nothing that it must not."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -26,3 +27,14 @@ def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtract
         "fill": "repeat",
     }
     (folder / "serving.json").write_text(json.dumps(serving, indent=2) + "\n", encoding="utf-8")
+
+
+def stamp_graphs(folder: Path) -> None:
+    """Write the checksums of the exported graphs into serving.json: the service runs no others."""
+    path = folder / "serving.json"
+    serving = json.loads(path.read_text(encoding="utf-8"))
+    serving["graphs"] = {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted((folder / "openvino").iterdir())
+    }
+    path.write_text(json.dumps(serving, indent=2) + "\n", encoding="utf-8")

@@ -2,10 +2,15 @@
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from training.arguments import DataArguments
 from training.errors import TrainingError
+
+MODEL_FOLDER = "model"
+"""What is pushed, in the output folder."""
 
 _RUN_FILE = "run.json"
 
@@ -28,6 +33,15 @@ def claim(output_dir: Path, settings: dict[str, Any]) -> None:
             )
     output_dir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def settings(output_dir: Path) -> tuple[DataArguments, int]:
+    """Which clips a run was made from, and the seed that split them. Raises TrainingError."""
+    try:
+        stored = json.loads((output_dir / _RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{output_dir} holds no training run.") from error
+    return DataArguments(**{field.name: stored[field.name] for field in fields(DataArguments)}), stored["seed"]
 
 
 def last_checkpoint(output_dir: Path) -> Path | None:

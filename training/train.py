@@ -22,8 +22,6 @@ from training.splits import split_random
 
 logger = logging.getLogger(__name__)
 
-MODEL_FOLDER = "model"
-
 # What makes two runs the same: all that decides the weights, and nothing about where or how it is computed.
 _RECIPE = (
     "seed",
@@ -75,11 +73,12 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     prediction = trainer.predict(held_out, metric_key_prefix="eval")
-    folder = output_dir / MODEL_FOLDER
+    folder = output_dir / runs.MODEL_FOLDER
     if trainer.is_world_process_zero():
         report = _report(data, base, arguments, clips, splits, model, prediction)
         artefact.save(folder, model, extractor, window_s=window_s)
         export_graph(folder, samples=window_samples(extractor, window_s))
+        artefact.stamp_graphs(folder)
         card.write(folder, report, hub_model_id or output_dir.name)
         logger.info("Accuracy %.3f on %d held-out clips of %s", report.accuracy, len(splits["test"]), clips.name)
         logger.info("The model is in %s", folder)

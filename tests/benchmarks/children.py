@@ -21,6 +21,7 @@ def _save_model(folder: Path) -> None:
     from tests.benchmarks import model
 
     model.save(folder)
+    model.quantised(folder)
 
 
 def _one_clip(folder: Path, clips: Sequence[bytes], rounds: int) -> Section:

@@ -17,17 +17,19 @@ class Effort:
     probe_s: float
     starts: int
     lengths_s: tuple[float, ...]
+    timeline_s: float
     length_rounds: int
 
 
 FULL = Effort(
     clip_rounds=11,
     clients=(1, 2, 8, 32),
-    load_rounds=1,
-    load_s=10,
+    load_rounds=3,
+    load_s=6,
     probe_s=20,
     starts=3,
     lengths_s=(5, 30, 180, 1_800, 7_200),
+    timeline_s=1_800,
     length_rounds=3,
 )
 
@@ -39,5 +41,6 @@ QUICK = Effort(
     probe_s=4,
     starts=1,
     lengths_s=(5, 30, 180, 1_800),
+    timeline_s=180,
     length_rounds=1,
 )

@@ -14,13 +14,14 @@ def lengths(model: Path, effort: Effort, logs: Path) -> Section:
     """One client, from the shortest to the longest, in rounds."""
     files = {duration_s: recording(duration_s) for duration_s in effort.lengths_s}
     largest_mb = max(map(len, files.values())) / 1e6
-    seen: dict[float, list[tuple[Load, float, float]]] = {duration_s: [] for duration_s in files}
+    asked = [*((duration_s, "/classify") for duration_s in files), (effort.timeline_s, "/classify?timeline=true")]
+    seen: dict[tuple[float, str], list[tuple[Load, float, float]]] = {question: [] for question in asked}
     with running(ours(MAX_UPLOAD_MB=str(largest_mb + 1)), model, logs) as server:
         once(server, files[min(files)])
         for _ in range(effort.length_rounds):
-            for duration_s, file in files.items():
-                seen[duration_s].append((once(server, file), *memory_mb(server.pid)))
-    rows = [_row(duration_s, len(files[duration_s]), figures) for duration_s, figures in seen.items()]
+            for duration_s, path in asked:
+                seen[duration_s, path].append((once(server, files[duration_s], path), *memory_mb(server.pid)))
+    rows = [_row(duration_s, path, len(files[duration_s]), figures) for (duration_s, path), figures in seen.items()]
     remark = (
         f"One client, {effort.length_rounds} round(s) from short to long, all in one process; MAX_WINDOWS and all else "
         "as by default but for MAX_UPLOAD_MB. Seconds: median; resident memory: after the last round's request; most: "
@@ -29,18 +30,19 @@ def lengths(model: Path, effort: Effort, logs: Path) -> Section:
     return Section("Cost against length", rows, [remark])
 
 
-def once(server: Server, file: bytes) -> Load:
+def once(server: Server, file: bytes, path: str = "/classify") -> Load:
     """One request."""
     turns = iter([True])
-    return load(server, [file], 1, lambda: next(turns, False))
+    return load(server, [file], 1, lambda: next(turns, False), path)
 
 
-def _row(duration_s: float, size: int, figures: list[tuple[Load, float, float]]) -> Row:
+def _row(duration_s: float, path: str, size: int, figures: list[tuple[Load, float, float]]) -> Row:
     latencies_s = [latency for seen, _, _ in figures for latency in seen.latencies_s]
     statuses = sorted({str(status) for seen, _, _ in figures for status in seen.statuses})
     _, now, most = figures[-1]
     return {
         "length s": int(duration_s),
+        "asked": path,
         "mp3 MB": size / 1e6,
         "median s": median(latencies_s),
         "resident MB": now,

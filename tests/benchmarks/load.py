@@ -33,9 +33,11 @@ class Load:
         return self.statuses.total() - self.statuses[200] - self.statuses[429]
 
 
-def load(server: Server, clips: Sequence[bytes], clients: int, keep_going: Callable[[], bool]) -> Load:
+def load(
+    server: Server, clips: Sequence[bytes], clients: int, keep_going: Callable[[], bool], path: str = "/classify"
+) -> Load:
     """Send while `keep_going`, then wait for what is under way. A client that gets 429 obeys its Retry-After."""
-    return asyncio.run(_load(server, clips, clients, keep_going))
+    return asyncio.run(_load(f"{server.url}{path}", clips, clients, keep_going))
 
 
 def for_seconds(seconds: float) -> Callable[[], bool]:
@@ -62,8 +64,7 @@ def probe(port: int, path: str, seconds: float, interval_s: float = 0.02) -> lis
     return latencies_s
 
 
-async def _load(server: Server, clips: Sequence[bytes], clients: int, keep_going: Callable[[], bool]) -> Load:
-    url = f"{server.url}/classify"
+async def _load(url: str, clips: Sequence[bytes], clients: int, keep_going: Callable[[], bool]) -> Load:
     # Encoded once: the clients share the cores with what they measure.
     requests = [_encoded(url, clip) for clip in clips]
     seen = Load()

@@ -1,11 +1,17 @@
 """DistilHuBERT at full size with random weights, as training would push it, and what a window costs."""
 
+import shutil
 from pathlib import Path
 
+import datasets
+import openvino
 from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
 from transformers.utils.logging import disable_progress_bar
 
+from tests.benchmarks.clips import clips
 from training import artefact
+from training.export import GRAPH, INT8_GRAPH, export_graph
+from training.quantise import quantise
 from training.synthetic import GENRES
 
 WINDOW_S = 30.0
@@ -18,6 +24,18 @@ def save(folder: Path) -> None:
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
     setattr(extractor, "max_length", round(WINDOW_S * SAMPLING_RATE))  # noqa: B010
     artefact.save(folder, HubertForSequenceClassification(_config()), extractor, window_s=WINDOW_S)
+    export_graph(folder, samples=round(WINDOW_S * SAMPLING_RATE))
+
+
+def quantised(folder: Path) -> Path:
+    """A copy of the folder with an int8 graph, which random weights are in no state to be refused for."""
+    copy = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-int8")))
+    rows = [{"audio": {"bytes": clip, "path": None}} for clip in clips()]
+    ranged = datasets.Dataset.from_list(rows)
+    graph = quantise(copy / GRAPH, ranged, sampling_rate=SAMPLING_RATE, window_s=WINDOW_S)
+    openvino.save_model(graph, copy / INT8_GRAPH, compress_to_fp16=False)
+    artefact.stamp_graphs(copy)
+    return copy
 
 
 def window_flop() -> float:

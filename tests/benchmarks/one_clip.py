@@ -27,10 +27,13 @@ def one_clip(folder: Path, clips: Sequence[bytes], rounds: int) -> Section:
     """Medians of `rounds`. Imports torch: call it in a process of its own."""
     artefact = read_artefact(folder, model_id=folder.name, revision=None)
     stock = stock_classifier(str(folder))
+    quantised = folder.with_name(f"{folder.name}-int8")
+    int8 = read_artefact(quantised, model_id=quantised.name, revision=None)
     backends = [
         load_backend("torch", artefact, available_cpus()),
         _Float32Graph(artefact, available_cpus()),
         load_backend("openvino", artefact, available_cpus()),
+        load_backend("openvino", int8, available_cpus()),
     ]
     ways: dict[str, Callable[[int], object]] = {"stock pipeline, float32": lambda n: stock(clips[n % len(clips)])}
     for backend in {backend.name: backend for backend in backends}.values():

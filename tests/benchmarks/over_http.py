@@ -9,7 +9,7 @@ from tests.benchmarks.effort import Effort
 from tests.benchmarks.load import Load, for_seconds, load, probe
 from tests.benchmarks.measuring import median, own_process, quantile
 from tests.benchmarks.report import Row, Section
-from tests.benchmarks.servers import LITSERVE, NAIVE, Server, contenders, running
+from tests.benchmarks.servers import IMPATIENT, LITSERVE, NAIVE, Server, contenders, running
 
 _PROBED_CLIENTS = 8
 
@@ -20,7 +20,8 @@ def over_http(model: Path, clips: Sequence[bytes], effort: Effort, logs: Path) -
         servers = [stack.enter_context(running(contender, model, logs)) for contender in contenders()]
         for server in servers:
             load(server, clips, 2, for_seconds(1))
-        return [_throughput(servers, clips, effort), _livez(servers, clips, effort)]
+        patient = [server for server in servers if server.contender is not IMPATIENT]
+        return [_throughput(servers, clips, effort), _livez(patient, clips, effort)]
 
 
 def _throughput(servers: Sequence[Server], clips: Sequence[bytes], effort: Effort) -> Section:

@@ -53,13 +53,17 @@ LITSERVE = Contender("LitServe + pipeline", "tests.benchmarks.litserve_server", 
 
 def ours(**settings: str) -> Contender:
     """The service; settings by their environment variables."""
-    backend = settings.get("BACKEND", "auto")
-    return Contender(f"this service, BACKEND={backend}", "service", "/readyz", "/livez", settings)
+    named = "".join(f", {name}={value}" for name, value in settings.items())
+    return Contender(f"this service{named}", "service", "/readyz", "/livez", settings)
+
+
+IMPATIENT = ours(REQUEST_DEADLINE_S="6")
+"""Its capacity lies within what the clients ask: it must refuse instead of letting everybody wait."""
 
 
 def contenders() -> list[Contender]:
     """All that can run here."""
-    found = [NAIVE, ours()]
+    found = [NAIVE, ours(), IMPATIENT]
     return [*found, LITSERVE] if importlib.util.find_spec("litserve") else found
 
 

@@ -1,0 +1,111 @@
+"""An int8 graph is written when it answers as the float one does, and the service takes no other."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+
+from service.artefact import read_artefact
+from service.backends import load_backend
+from service.errors import StartupError
+from service.graph import graph_of
+from tests.audio_files import encode
+from tests.processes import run
+from training.quantise import Comparison
+
+_RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def finished(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a run that told tones from noise, exported in int8."""
+    folder = tmp_path_factory.mktemp("int8")
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        tone = np.sin(2 * np.pi * (200 + 20 * number) * np.arange(_RATE) / _RATE) * 0.5
+        for genre, waveform in (("tone", tone), ("noise", rng.standard_normal(_RATE) * 0.1)):
+            path = folder / "clips" / genre / f"{genre}.{number:05}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(waveform.astype(np.float32), "wav", _RATE))
+    trained = run(
+        *("training", "--dataset", str(folder / "clips"), "--model_name_or_path", str(model_folder)),
+        *("--max_duration_s", "1", "--learning_rate", "1e-2", "--max_steps", "20", "--output_dir", str(folder / "run")),
+    )
+    assert trained.returncode == 0, trained.stdout
+    exported = run("training.export", str(folder / "run"), "--int8")
+    assert exported.returncode == 0, exported.stdout
+    return folder / "run"
+
+
+def test_the_service_runs_the_int8_graph(finished: Path) -> None:
+    artefact = read_artefact(finished / "model", model_id="you/genre", revision=None)
+    backend = load_backend("auto", artefact, threads=1)
+    assert backend.name == "openvino-int8"
+    rng = np.random.default_rng(1)
+    tone = np.sin(2 * np.pi * 300 * np.arange(_RATE) / _RATE) * 2**0.5
+    windows = np.stack([tone, rng.standard_normal(_RATE)]).astype(np.float32)
+    assert [artefact.labels[row.argmax()] for row in backend.probabilities(windows)] == ["tone", "noise"]
+
+
+def test_the_card_says_what_was_compared(finished: Path) -> None:
+    card = (finished / "model" / "README.md").read_text()
+    assert card.count("## In 8 bits") == 1
+    assert "on the 4 held-out clips" in card
+    assert "| int8 | 1.000 | 1.000 |" in card
+
+
+def test_a_graph_that_serving_json_does_not_name_is_not_used(finished: Path) -> None:
+    serving = finished / "model" / "serving.json"
+    named = serving.read_text()
+    content = json.loads(named)
+    content["graphs"] = {name: hash_ for name, hash_ in content["graphs"].items() if "int8" not in name}
+    serving.write_text(json.dumps(content))
+    artefact = read_artefact(finished / "model", model_id="you/genre", revision=None)
+    serving.write_text(named)
+    assert graph_of(artefact).name == "model.xml"
+
+
+@pytest.mark.parametrize("name", ["int8.xml", "int8.bin"])
+def test_a_graph_with_other_content_is_refused(finished: Path, name: str) -> None:
+    path = finished / "model" / "openvino" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    artefact = read_artefact(finished / "model", model_id="you/genre", revision=None)
+    with pytest.raises(StartupError, match=f"openvino/{name} of you/genre is not the file that serving.json names"):
+        graph_of(artefact)
+    path.write_bytes(content)
+
+
+def test_a_graph_that_is_none_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    for path in model_folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "openvino" / "model.xml").write_text("<html>")
+    artefact = read_artefact(tmp_path, model_id="you/genre", revision=None)
+    with pytest.raises(StartupError, match="The OpenVINO graph of you/genre cannot be read"):
+        load_backend("auto", artefact, threads=1)
+
+
+def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> None:
+    assert run("training.export", str(finished)).returncode == 0
+    files = sorted(path.name for path in (finished / "model" / "openvino").iterdir())
+    assert files == ["model.bin", "model.xml"]
+    assert "int8" not in (finished / "model" / "serving.json").read_text()
+    openvino.Core().read_model(finished / "model" / "openvino" / "model.xml")
+
+
+def test_an_export_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    result = run("training.export", str(tmp_path))
+    assert result.returncode == 1
+    assert "holds no finished model" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "agreement", "passed"),
+    [(0.80, 1.0, True), (0.796, 0.99, True), (0.795, 1.0, False), (0.80, 0.989, False), (0.85, 0.95, False)],
+)
+def test_half_a_point_and_one_answer_in_a_hundred_may_differ(accuracy: float, agreement: float, passed: bool) -> None:
+    comparison = Comparison(1000, {"float32": 0.80, "int8": accuracy}, {"float32": 1.0, "int8": agreement})
+    assert comparison.passed is passed
