@@ -6,6 +6,10 @@ from contextlib import contextmanager
 
 from service.errors import AudioTooLong, Overloaded
 
+# Of the deadline, what the queue may be planned to take: uploads and decoding share the cores with inference, and what
+# is admitted shall be answered.
+_PLANNED = 0.85
+
 
 class Admission:
     """A bound on the audio that is admitted and not yet answered. Used from the event loop only.
@@ -43,7 +47,7 @@ class Admission:
             )
         if not others_s:
             return
-        excess_s = max(others_s + audio_s - self._limit_s, others_s + audio_s - self._deadline_s * speed)
+        excess_s = max(others_s + audio_s - self._limit_s, others_s + audio_s - _PLANNED * self._deadline_s * speed)
         if excess_s > 0:
             raise Overloaded(
                 f"{others_s:.0f} s of audio are waiting. Try again later.",

@@ -236,9 +236,10 @@ def test_admission_refuses_what_could_not_be_answered_in_time() -> None:
     with admission.reserve(60, speed=10):
         with pytest.raises(Overloaded) as refused, admission.reserve(60, speed=10):
             pass
-        assert refused.value.retry_after_s == 2  # 20 s of audio too many, at 10 s a second
-        with admission.reserve(40, speed=10):
-            assert admission.waiting_s == 100
+        # 85 s of audio are planned within 10 s: 35 s too many, at 10 s a second.
+        assert refused.value.retry_after_s == 4
+        with admission.reserve(25, speed=10):
+            assert admission.waiting_s == 85
 
 
 def test_admission_says_so_when_there_will_never_be_time() -> None:
