@@ -276,6 +276,18 @@ def test_samples_that_are_no_sound_are_undecodable(sample: float) -> None:
         record(float_wav(waveform))
 
 
+def test_clipped_audio_is_heard_as_it_is() -> None:
+    clipped = np.clip(10 * sweep(3.0), -1, 1)
+    recording = record(encode(clipped, "wav"))
+    assert np.abs(recording.windows).max() <= 1.2, "what the resampler overshoots at a corner, and no more"
+    assert recording.analysed_s == pytest.approx(3.0, abs=0.01)
+
+
+def test_20_ms_are_too_short() -> None:
+    with pytest.raises(AudioTooShort, match=r"The audio has 0\.02 s"):
+        record(encode(sweep(0.02), "wav"))
+
+
 @pytest.mark.parametrize("sampling_rate", [10, 2_000_000])
 def test_a_rate_that_no_recording_has_is_undecodable(sampling_rate: int) -> None:
     data = bytearray(encode(sweep(1.0), "wav"))
