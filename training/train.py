@@ -157,7 +157,7 @@ def _predict(trainer: Trainer, windows: ClipWindows) -> Predictions:
 
 def _curve(trainer: Trainer) -> list[dict[str, float]]:
     """Loss and accuracy by step, as the Trainer logged them first: a finished run that is resumed evaluates again."""
-    points: dict[int, dict[str, float]] = {}
+    points: dict[float, dict[str, float]] = {}
     for entry in trainer.state.log_history:
         for logged, name in (("loss", "loss"), ("eval_accuracy", "accuracy")):
             if logged in entry:
