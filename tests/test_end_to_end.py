@@ -89,7 +89,7 @@ def test_the_model_answered_is_the_one_pushed(session_hub: HubStandIn, url: str)
     assert model["revision"] == session_hub.head("you/end-to-end")
     assert model["labels"] == list(synthetic.GENRES)
     assert model["window_s"] == WINDOW_S
-    assert model["defaulted"] == ["temperature", "uncertain_below"], "calibration is not in this repo yet"
+    assert model["defaulted"] == []
 
 
 def test_the_graph_that_was_pushed_answers_the_same(session_hub: HubStandIn, url: str, tmp_path: Path) -> None:

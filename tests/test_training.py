@@ -64,6 +64,7 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
         name: hashlib.sha256(files[name]).hexdigest() for name in ("openvino/model.bin", "openvino/model.xml")
     }
     measured = json.loads(files["metrics.json"])["splits"][0]
+    assert list(measured["robustness"])[:2] == ["mp3 at 64 kb/s", "phone band"]
     assert serving.pop("temperature") == measured["temperature"]
     assert serving.pop("uncertain_below") == measured["threshold"]["uncertain_below"]
     assert serving == {"schema_version": 1, "window_s": 1.0, "fill": "repeat"}
@@ -201,11 +202,18 @@ def test_both_splits_are_trained_and_the_model_is_that_of_artist(model_folder: P
 def test_folds_are_measured_and_leave_no_model(model_folder: Path, tmp_path: Path) -> None:
     made = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", *_SHORT)
     command = ("training", *made, "--model_name_or_path", str(model_folder), "--max_steps", "1", "--folds", "3")
+    command = (*command, "--augment", "noise", "codec")
     result = run(*command, "--output_dir", str(tmp_path))
     assert result.returncode == 0, result.stdout
     measured = json.loads((tmp_path / "metrics.json").read_text())["splits"]
     assert [split["split"] for split in measured] == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
     assert not (tmp_path / "model").exists()
+
+
+def test_an_unknown_augmentation_is_refused() -> None:
+    result = run("training", "--augment", "echo")
+    assert result.returncode == 2
+    assert "--augment takes gain, noise, eq, codec, not echo" in result.stdout
 
 
 def test_help_explains_every_option_of_ours() -> None:

@@ -1,6 +1,5 @@
 """A clip becomes the model's inputs: decoded by the service's front end, cut or filled to the window, extracted."""
 
-from collections.abc import Callable
 from typing import Any
 
 import datasets
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
+from training.augmentation import Augmentation
 from training.data import open_clip
 from training.model import window_samples
 
@@ -19,13 +19,11 @@ MAX_WINDOWS = 3
 Inputs = dict[str, Any]
 """input_values: float32 (samples,); attention_mask: int (samples,); labels: int."""
 
-Augmentation = Callable[[Waveform, int], Waveform]
-
 
 class TrainingWindows(Dataset[Inputs]):
     """One window of each clip: its beginning, or one drawn anew each time.
 
-    augment: changes the waveform (samples, sampling rate) before it is cut.
+    augment: changes the window before it is filled.
     """
 
     def __init__(

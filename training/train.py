@@ -6,9 +6,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
-from transformers import EvalPrediction, PreTrainedModel, Trainer, Wav2Vec2FeatureExtractor, set_seed
+import numpy.typing as npt
+import torch
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerState,
+    Wav2Vec2FeatureExtractor,
+    set_seed,
+)
+from transformers.trainer import TRAINER_STATE_NAME
 
+from service.audio import Waveform
 from training import artefact, card, hub, metrics, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips, load_clips
@@ -16,9 +28,11 @@ from training.errors import TrainingError
 from training.export import export_graph
 from training.features import MAX_WINDOWS, ClipWindows, TrainingWindows
 from training.model import TINY, load_extractor, load_model, window_samples
-from training.predictions import Predictions
+from training.predictions import Predictions, Probabilities
 from training.report import Report, SplitReport, measure
+from training.robustness import robustness
 from training.splits import Split, folds, split
+from training.windows import windows_of
 
 logger = logging.getLogger(__name__)
 
@@ -116,12 +130,14 @@ def _train_on(
     trainer = Trainer(
         model=load_model(base, clips.genres),
         args=arguments,
-        train_dataset=TrainingWindows(chosen.train, extractor, window_s=window_s, random_crop=data.random_crop),
+        train_dataset=TrainingWindows(
+            chosen.train, extractor, window_s=window_s, random_crop=data.random_crop, augment=data.augmentation
+        ),
         eval_dataset=validation,
         compute_metrics=lambda prediction: _epoch_metrics(prediction, validation),
         processing_class=extractor,
     )
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    _fit(trainer, checkpoint)
     trainer.compute_metrics = None
     validated = _predict(trainer, validation)
     test = validation
@@ -135,9 +151,46 @@ def _train_on(
         caution=chosen.caution,
         clips=chosen.sizes,
         curve=_curve(trainer),
-        robustness={},
+        robustness=_robustness(trainer, chosen.test, extractor, window_s) if arguments.robustness else {},
     )
     return trainer, report
+
+
+def _fit(trainer: Trainer, checkpoint: Path | str | None) -> None:
+    if checkpoint is None:
+        trainer.train()
+        return
+    state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
+    if state.global_step < state.max_steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    # The Trainer would take one step more when --max_steps ended the run within an epoch.
+    trainer.state = state
+    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    trainer._load_from_checkpoint(best or str(checkpoint))
+
+
+def _robustness(
+    trainer: Trainer, clips: datasets.Dataset, extractor: Wav2Vec2FeatureExtractor, window_s: float
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Right or wrong, by distortion. Computed by the first process alone, which alone reports it."""
+    if not trainer.is_world_process_zero():
+        return {}
+    model = trainer.accelerator.unwrap_model(trainer.model).eval()
+    sampling_rate, batch = extractor.sampling_rate, trainer.args.eval_batch_size
+
+    @torch.inference_mode()
+    def answer(waveforms: list[Waveform]) -> Probabilities:
+        cut = [windows_of(one, sampling_rate, window_s=window_s, max_windows=MAX_WINDOWS) for one in waveforms]
+        windows = np.concatenate(cut)
+        logits = []
+        for start in range(0, len(windows), batch):
+            inputs = extractor(list(windows[start : start + batch]), sampling_rate=sampling_rate, return_tensors="pt")
+            logits.append(model(**inputs.to(model.device)).logits.float().cpu().numpy())
+        owners = np.repeat(np.arange(len(cut)), [len(windows) for windows in cut])
+        return Predictions(np.concatenate(logits), owners, np.zeros(len(cut), np.int64)).probabilities()
+
+    return robustness(clips, answer, sampling_rate=sampling_rate)
 
 
 def _epoch_metrics(prediction: EvalPrediction, windows: ClipWindows) -> dict[str, float]:
@@ -156,12 +209,12 @@ def _predict(trainer: Trainer, windows: ClipWindows) -> Predictions:
 
 
 def _curve(trainer: Trainer) -> list[dict[str, float]]:
-    """Loss and accuracy by step, as the Trainer logged them first: a finished run that is resumed evaluates again."""
+    """Loss and accuracy by step, as the Trainer logged them."""
     points: dict[float, dict[str, float]] = {}
     for entry in trainer.state.log_history:
         for logged, name in (("loss", "loss"), ("eval_accuracy", "accuracy")):
             if logged in entry:
-                points.setdefault(entry["step"], {"epoch": entry["epoch"]}).setdefault(name, entry[logged])
+                points.setdefault(entry["step"], {"epoch": entry["epoch"]})[name] = entry[logged]
     return list(points.values())
 
 
