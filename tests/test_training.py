@@ -202,8 +202,7 @@ def test_both_splits_are_trained_and_the_model_is_that_of_artist(model_folder: P
 def test_folds_are_measured_and_leave_no_model(model_folder: Path, tmp_path: Path) -> None:
     made = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", *_SHORT)
     command = ("training", *made, "--model_name_or_path", str(model_folder), "--max_steps", "1", "--folds", "3")
-    command = (*command, "--augment", "noise", "codec")
-    result = run(*command, "--output_dir", str(tmp_path))
+    result = run(*command, "--augment", "noise", "codec", "--output_dir", str(tmp_path))
     assert result.returncode == 0, result.stdout
     measured = json.loads((tmp_path / "metrics.json").read_text())["splits"]
     assert [split["split"] for split in measured] == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
