@@ -1,6 +1,7 @@
 """The whole path in processes of their own: train, push, pull, serve, and compare with the stock way."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from tests import gtzan
@@ -48,7 +50,7 @@ def url(session_hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def _stock_scores(mp3: bytes) -> dict[str, float]:
-    """The first window, as anyone would compute it who knows nothing of this service."""
+    """The first window, as anyone would compute it who knows the repo and nothing of this service."""
     samples, sampling_rate = soundfile.read(io.BytesIO(mp3), dtype="float32", always_2d=True)
     extractor = AutoFeatureExtractor.from_pretrained("you/end-to-end")
     model = AutoModelForAudioClassification.from_pretrained("you/end-to-end").eval()
@@ -61,7 +63,8 @@ def _stock_scores(mp3: bytes) -> dict[str, float]:
         return_tensors="pt",
     )
     with torch.inference_mode():
-        probabilities = model(**inputs).logits.softmax(-1)[0].tolist()
+        temperature = json.loads(Path(hf_hub_download("you/end-to-end", "serving.json")).read_text())["temperature"]
+        probabilities = (model(**inputs).logits / temperature).softmax(-1)[0].tolist()
     return {model.config.id2label[index]: probability for index, probability in enumerate(probabilities)}
 
 
@@ -86,7 +89,7 @@ def test_the_model_answered_is_the_one_pushed(session_hub: HubStandIn, url: str)
     assert model["revision"] == session_hub.head("you/end-to-end")
     assert model["labels"] == list(synthetic.GENRES)
     assert model["window_s"] == WINDOW_S
-    assert model["defaulted"] == ["temperature", "uncertain_below"], "calibration is not in this repo yet"
+    assert model["defaulted"] == []
 
 
 def test_the_graph_that_was_pushed_answers_the_same(session_hub: HubStandIn, url: str, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 import io
+from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
-from service.audio import open_audio
+from service.audio import normalise, open_audio, read_recording
 from tests.audio_files import encode, sweep
-from training.features import evaluation_features, training_features
+from training.features import ClipWindows, TrainingWindows
 
 
 @pytest.fixture(scope="module")
@@ -15,40 +17,47 @@ def extractor() -> Wav2Vec2FeatureExtractor:
     return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
 
 
-def _batch(duration_s: float, format: str = "wav") -> dict[str, list[object]]:
-    return {"audio": [{"bytes": encode(sweep(duration_s), format), "path": "jazz/a.wav"}], "genre": [3]}
+def _clips(*files: bytes) -> datasets.Dataset:
+    rows: list[dict[str, Any]] = [{"audio": {"bytes": file, "path": "jazz/a.wav"}, "genre": 3} for file in files]
+    return datasets.Dataset.from_list(rows)
 
 
-def test_evaluation_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2FeatureExtractor) -> None:
-    batch = _batch(5, "mp3")
-    features = evaluation_features(extractor, window_s=2)(batch)
-    with open_audio(io.BytesIO(encode(sweep(5), "mp3"))) as audio:
+def test_training_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2FeatureExtractor) -> None:
+    file = encode(sweep(5), "mp3")
+    inputs = TrainingWindows(_clips(file), extractor, window_s=2, random_crop=False)[0]
+    with open_audio(io.BytesIO(file)) as audio:
         waveform = audio.read(0, 2, 16_000)
-    expected = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
-    np.testing.assert_allclose(features["input_values"][0], expected, atol=1e-5)
-    assert features["attention_mask"][0].tolist() == [1] * 32_000
-    assert features["labels"] == [3]
+    np.testing.assert_allclose(inputs["input_values"], normalise(waveform), atol=1e-5)
+    assert inputs["attention_mask"].tolist() == [1] * 32_000
+    assert inputs["labels"] == 3
 
 
 def test_a_short_clip_is_repeated_to_the_window(extractor: Wav2Vec2FeatureExtractor) -> None:
-    values = evaluation_features(extractor, window_s=2)(_batch(0.5))["input_values"][0]
+    clips = _clips(encode(sweep(0.5), "wav"))
+    values = TrainingWindows(clips, extractor, window_s=2, random_crop=False)[0]["input_values"]
     assert values.shape == (32_000,)
     np.testing.assert_allclose(values[:8_000], values[8_000:16_000], atol=1e-6)
 
 
 def test_random_crops_differ_and_follow_the_seed(extractor: Wav2Vec2FeatureExtractor) -> None:
-    features = training_features(extractor, window_s=1, random_crop=True)
-    batch = _batch(10)
+    windows = TrainingWindows(_clips(encode(sweep(10), "wav")), extractor, window_s=1, random_crop=True)
     torch.manual_seed(0)
-    first, second = (features(batch)["input_values"][0] for _ in range(2))
+    first, second = (windows[0]["input_values"] for _ in range(2))
     torch.manual_seed(0)
-    again = features(batch)["input_values"][0]
     assert not np.allclose(first, second, atol=0.1)
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, windows[0]["input_values"])
 
 
-def test_without_random_crops_training_sees_what_evaluation_sees(extractor: Wav2Vec2FeatureExtractor) -> None:
-    batch = _batch(3)
-    training = training_features(extractor, window_s=1, random_crop=False)(batch)
-    evaluation = evaluation_features(extractor, window_s=1)(batch)
-    np.testing.assert_array_equal(training["input_values"][0], evaluation["input_values"][0])
+def test_evaluation_hears_the_windows_of_the_service(extractor: Wav2Vec2FeatureExtractor) -> None:
+    half_silent = np.concatenate([sweep(4), np.zeros(4 * 48_000, np.float32)])
+    files = [encode(waveform, "wav") for waveform in (sweep(1), sweep(7), half_silent)]
+    windows = ClipWindows(_clips(*files), extractor, window_s=2, max_windows=3)
+    served = [
+        read_recording(io.BytesIO(file), sampling_rate=16_000, window_s=2, max_windows=3).windows for file in files
+    ]
+    assert windows.clips.tolist() == [0, 1, 1, 1, 2, 2]
+    assert windows.references.tolist() == [3, 3, 3]
+    heard = [windows[index]["input_values"] for index in range(len(windows))]
+    expected = [normalise(window) for of_clip in served for window in of_clip]
+    assert len(heard) == len(expected)
+    np.testing.assert_allclose(heard, expected, atol=1e-5)

@@ -95,7 +95,7 @@ def test_the_deadline_ends_the_tries(hub: HubStandIn, repo: str) -> None:
     started = time.monotonic()
     with pytest.raises(StartupError, match=r"did not deliver you/.* within 2 s .*HF_ENDPOINT"):
         pull(repo, deadline_s=2)
-    assert 1 < time.monotonic() - started < 10
+    assert 0.5 < time.monotonic() - started < 10
     assert len(hub.requests) >= 2
 
 

@@ -1,48 +1,68 @@
+from collections import Counter
+from collections.abc import Sequence
+
 import datasets
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.splits import split_random
+from training.data import MADE_MUSIC, Clips
+from training.errors import TrainingError
+from training.splits import Split, _listed, folds, split
 
 
-def _dataset(counts: dict[str, int], suffix: str = "wav", skip: frozenset[str] = frozenset()) -> datasets.Dataset:
-    names = [f"{genre}.{seed:05}" for genre, count in counts.items() for seed in range(count)]
-    names = [name for name in names if name not in skip]
-    genres = sorted(counts)
-    return datasets.Dataset.from_dict(
+def _clips(
+    names: Sequence[str], *, name: str = "a folder", artists: Sequence[str] | None = None, digests: Sequence[str] = ()
+) -> Clips:
+    genres = sorted({clip.split(".")[0] for clip in names})
+    columns = {
+        "audio": [{"bytes": b"", "path": f"{clip.split('.')[0]}/{clip}.wav"} for clip in names],
+        "genre": [genres.index(clip.split(".")[0]) for clip in names],
+    }
+    features = datasets.Features(
         {
-            "audio": [{"bytes": b"", "path": f"{name.split('.')[0]}/{name}.{suffix}"} for name in names],
-            "genre": [genres.index(name.split(".")[0]) for name in names],
-        },
-        features=datasets.Features(
-            {
-                "audio": {"bytes": datasets.Value("large_binary"), "path": datasets.Value("string")},
-                "genre": datasets.ClassLabel(names=genres),
-            }
-        ),
+            "audio": {"bytes": datasets.Value("large_binary"), "path": datasets.Value("string")},
+            "genre": datasets.ClassLabel(names=genres),
+        }
     )
+    if artists is not None:
+        columns["artist"] = list(artists)
+        features["artist"] = datasets.Value("string")
+    return Clips(datasets.Dataset.from_dict(columns, features=features), tuple(digests or names), name, None, ())
 
 
-def _held_out(dataset: datasets.Dataset, seed: int = 42) -> set[str]:
-    return {audio["path"].split("/")[1].rsplit(".", 1)[0] for audio in split_random(dataset, seed)["test"]["audio"]}
+def _numbered(counts: dict[str, int]) -> list[str]:
+    return [f"{genre}.{seed:05}" for genre, count in counts.items() for seed in range(count)]
+
+
+def _names(dataset: datasets.Dataset) -> list[str]:
+    return [audio["path"].split("/")[1].removesuffix(".wav").removesuffix(".flac") for audio in dataset["audio"]]
+
+
+def _held_out(clips: Clips, seed: int = 42) -> set[str]:
+    return set(_names(split(clips, "random", seed).test))
+
+
+def _parts(chosen: Split) -> tuple[set[str], set[str], set[str]]:
+    return set(_names(chosen.train)), set(_names(chosen.validation)), set(_names(chosen.test))
 
 
 @settings(deadline=None, max_examples=20)
 @given(counts=st.lists(st.integers(2, 60), min_size=2, max_size=5), seed=st.integers(0, 2**31))
 def test_a_tenth_of_each_genre_is_held_out_and_nothing_is_lost(counts: list[int], seed: int) -> None:
-    dataset = _dataset({f"genre{index}": count for index, count in enumerate(counts)})
-    splits = split_random(dataset, seed)
+    names = _numbered({f"genre{index}": count for index, count in enumerate(counts)})
+    chosen = split(_clips(names), "random", seed)
     for genre, count in enumerate(counts):
-        held_out = splits["test"]["genre"][:].count(genre)
+        held_out = chosen.test["genre"][:].count(genre)
         assert held_out == max(1, round(count * 0.1))
-        assert splits["train"]["genre"][:].count(genre) == count - held_out
-    paths = [audio["path"] for part in splits.values() for audio in part["audio"]]
-    assert len(paths) == len(set(paths)) == len(dataset)
+        assert chosen.train["genre"][:].count(genre) == count - held_out
+    assert chosen.chosen_on_test
+    assert sorted([*_names(chosen.train), *_names(chosen.test)]) == sorted(names)
 
 
 def test_the_split_is_the_same_on_any_machine() -> None:
     """Names, not hashes of audio: whoever has GTZAN gets this split."""
-    assert sorted(_held_out(_dataset({"jazz": 30, "metal": 20}))) == [
+    assert sorted(_held_out(_clips(_numbered({"jazz": 30, "metal": 20})))) == [
         "jazz.00004",
         "jazz.00014",
         "jazz.00029",
@@ -51,18 +71,102 @@ def test_the_split_is_the_same_on_any_machine() -> None:
     ]
 
 
-def test_order_and_format_of_the_clips_do_not_matter() -> None:
-    wav = _dataset({"jazz": 30, "metal": 20})
-    flac = _dataset({"jazz": 30, "metal": 20}, "flac")
-    assert _held_out(wav) == _held_out(flac.select(range(49, -1, -1)))
+def test_the_order_of_the_clips_does_not_matter() -> None:
+    names = _numbered({"jazz": 30, "metal": 20})
+    assert _held_out(_clips(names)) == _held_out(_clips(names[::-1]))
 
 
 def test_a_missing_clip_moves_at_most_one_other() -> None:
-    whole = _held_out(_dataset({"jazz": 100, "metal": 100}))
-    without = _held_out(_dataset({"jazz": 100, "metal": 100}, skip=frozenset({"jazz.00054"})))
-    assert len(whole - without) <= 1
+    names = _numbered({"jazz": 100, "metal": 100})
+    without = _held_out(_clips([name for name in names if name != "jazz.00054"]))
+    assert len(_held_out(_clips(names)) - without) <= 1
 
 
 def test_another_seed_draws_others() -> None:
-    dataset = _dataset({"jazz": 100, "metal": 100})
-    assert _held_out(dataset, 1) != _held_out(dataset, 2)
+    clips = _clips(_numbered({"jazz": 100, "metal": 100}))
+    assert _held_out(clips, 1) != _held_out(clips, 2)
+
+
+def test_gtzan_is_split_by_the_fault_filtered_lists() -> None:
+    names = _numbered(dict.fromkeys({name.split(".")[0] for name in _listed("train")}, 100))
+    gtzan = _clips([name for name in names if name != "jazz.00054"], name="marsyas/gtzan")
+    chosen = split(gtzan, "artist", 0)
+    train, validation, test = _parts(chosen)
+    assert (len(train), len(validation), len(test)) == (442, 197, 290), "443 with the clip that is corrupt"
+    assert [train | {"jazz.00054"}, validation, test] == [set(_listed(part)) for part in ("train", "valid", "test")]
+    assert chosen.caution is None
+    assert not chosen.chosen_on_test
+
+
+def test_made_music_bears_gtzans_names_and_is_not_taken_for_it() -> None:
+    names = _numbered(dict.fromkeys({name.split(".")[0] for name in _listed("train")}, 100))
+    chosen = split(_clips(names, name=MADE_MUSIC), "artist", 0)
+    assert chosen.sizes == {"train": 800, "validation": 100, "test": 100}
+
+
+@pytest.mark.parametrize("told_by", ["column", "file name"])
+def test_an_artist_is_on_one_side(told_by: str) -> None:
+    if told_by == "column":
+        names = _numbered({"jazz": 60, "metal": 60})
+        artists = [f"artist {number % 15} of {name.split('.')[0]}" for number, name in enumerate(names)]
+        clips = _clips(names, artists=artists)
+        by_name = dict(zip(names, artists, strict=True))
+    else:
+        names = [f"{genre}.Band{n % 15} - song {n}" for genre in ("jazz", "metal") for n in range(60)]
+        clips = _clips(names)
+        by_name = {name: name.split(" - ")[0] for name in names}
+    chosen = split(clips, "artist", 3)
+    train, validation, test = ({by_name[name] for name in part} for part in _parts(chosen))
+    assert train | validation | test == set(by_name.values())
+    assert not train & validation and not train & test and not validation & test
+    assert chosen.name == "artist"
+
+
+def test_without_artists_the_split_is_random_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    clips = _clips(_numbered({"jazz": 30, "metal": 30}))
+    chosen = split(clips, "artist", 42)
+    assert chosen.name == "random"
+    assert set(_names(chosen.test)) == _held_out(clips)
+    assert chosen.caution is not None and "artists of this data are not known" in chosen.caution
+    assert "falls back to random" in caplog.text
+
+
+def test_one_artist_for_a_whole_genre_is_refused() -> None:
+    names = _numbered({"jazz": 30, "metal": 30})
+    artists = ["Everybody" if name.startswith("jazz") else name for name in names]
+    with pytest.raises(TrainingError, match="The genre jazz has no clip in the train part"):
+        split(_clips(names, artists=artists), "artist", 0)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_every_clip_tests_once_in_its_folds(count: int) -> None:
+    names = _numbered({"jazz": 23, "metal": 40})
+    splits = folds(_clips(names), count, 1)
+    tested = Counter(name for fold in splits for name in _names(fold.test))
+    assert tested == Counter(names)
+    for fold in splits:
+        train, validation, test = _parts(fold)
+        assert len(train) + len(validation) + len(test) == len(names)
+        assert not train & test and not validation & test
+        assert abs(len(test) - len(names) / count) <= 2
+
+
+def test_more_folds_than_clips_are_refused() -> None:
+    with pytest.raises(TrainingError, match="The genre jazz has no clip"):
+        folds(_clips(_numbered({"jazz": 4, "metal": 40})), 5, 1)
+
+
+def test_the_same_file_on_both_sides_is_refused_and_named() -> None:
+    names = _numbered({"jazz": 30, "metal": 30})
+    held_out = sorted(_held_out(_clips(names)))[0]
+    trained = next(name for name in names if name not in _held_out(_clips(names)))
+    digests = ["copy" if name in (held_out, trained) else name for name in names]
+    with pytest.raises(TrainingError, match=f"{trained} and {held_out} are the same file"):
+        split(_clips(names, digests=digests), "random", 42)
+
+
+def test_the_same_file_twice_on_one_side_is_no_fault() -> None:
+    names = _numbered({"jazz": 30, "metal": 30})
+    trained = [name for name in names if name not in _held_out(_clips(names))][:2]
+    digests = ["copy" if name in trained else name for name in names]
+    assert len(split(_clips(names, digests=digests), "random", 42).train) == 54

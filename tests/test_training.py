@@ -46,13 +46,16 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     assert sorted(files) == [
         ".gitattributes",
         "README.md",
+        "calibration.png",
         "config.json",
         "confusion_matrix.png",
+        "metrics.json",
         "model.safetensors",
         "openvino/model.bin",
         "openvino/model.xml",
         "preprocessor_config.json",
         "serving.json",
+        "training_curve.png",
     ]
     assert [name for name, content in files.items() if b"hf_write" in content] == []
     assert "hf_write" not in output
@@ -60,6 +63,10 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     assert serving.pop("graphs") == {
         name: hashlib.sha256(files[name]).hexdigest() for name in ("openvino/model.bin", "openvino/model.xml")
     }
+    measured = json.loads(files["metrics.json"])["splits"][0]
+    assert list(measured["robustness"])[:2] == ["mp3 at 64 kb/s", "phone band"]
+    assert serving.pop("temperature") == measured["temperature"]
+    assert serving.pop("uncertain_below") == measured["threshold"]["uncertain_below"]
     assert serving == {"schema_version": 1, "window_s": 1.0, "fill": "repeat"}
     assert json.loads(files["preprocessor_config.json"])["max_length"] == 16_000
     assert files["confusion_matrix.png"].startswith(b"\x89PNG")
@@ -179,6 +186,33 @@ def test_two_processes_train_one_model_and_one_pushes(hub: HubStandIn, tmp_path:
     assert result.returncode == 0, result.stdout
     assert len(hub.history("you/together")) == 2, "the repo's first commit and one push"
     assert result.stdout.count("Pushed you/together") == 1
+
+
+def test_both_splits_are_trained_and_the_model_is_that_of_artist(model_folder: Path, tmp_path: Path) -> None:
+    made = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", *_SHORT)
+    command = (*("training", *made, "--model_name_or_path", str(model_folder), "--max_steps", "1"), "--split", "both")
+    result = run(*command, "--output_dir", str(tmp_path))
+    assert result.returncode == 0, result.stdout
+    measured = json.loads((tmp_path / "model" / "metrics.json").read_text())["splits"]
+    assert [(split["split"], split["clips"]["test"]) for split in measured] == [("artist", 10), ("random", 10)]
+    assert "Measured on made music" in result.stdout
+    assert "points against artists" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_folds_are_measured_and_leave_no_model(model_folder: Path, tmp_path: Path) -> None:
+    made = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", *_SHORT)
+    command = ("training", *made, "--model_name_or_path", str(model_folder), "--max_steps", "1", "--folds", "3")
+    result = run(*command, "--augment", "noise", "codec", "--output_dir", str(tmp_path))
+    assert result.returncode == 0, result.stdout
+    measured = json.loads((tmp_path / "metrics.json").read_text())["splits"]
+    assert [split["split"] for split in measured] == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_unknown_augmentation_is_refused() -> None:
+    result = run("training", "--augment", "echo")
+    assert result.returncode == 2
+    assert "--augment takes gain, noise, eq, codec, not echo" in result.stdout
 
 
 def test_help_explains_every_option_of_ours() -> None:

@@ -10,7 +10,15 @@ SCHEMA_VERSION = 1
 """Of serving.json. Raise it when a field changes its meaning; the service refuses versions that it does not know."""
 
 
-def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, *, window_s: float) -> None:
+def save(
+    folder: Path,
+    model: PreTrainedModel,
+    extractor: Wav2Vec2FeatureExtractor,
+    *,
+    window_s: float,
+    temperature: float,
+    uncertain_below: float,
+) -> None:
     """Write model, extractor and serving.json. Called on one process only.
 
     Not `Trainer.save_model`, which adds training_args.bin: a pickle with settings of this machine.
@@ -25,6 +33,8 @@ def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtract
         "schema_version": SCHEMA_VERSION,
         "window_s": window_s,
         "fill": "repeat",
+        "temperature": temperature,
+        "uncertain_below": uncertain_below,
     }
     (folder / "serving.json").write_text(json.dumps(serving, indent=2) + "\n", encoding="utf-8")
 

@@ -25,6 +25,8 @@ from training.errors import TrainingError
 logger = logging.getLogger(__name__)
 
 SYNTHETIC = "synthetic"
+MADE_MUSIC = "made music"
+"""The name of the data set that `--dataset synthetic` makes."""
 
 _GTZAN_ARCHIVE = "data/genres.tar.gz"
 _AUDIO_SUFFIXES = {".wav", ".au", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".webm"}
@@ -39,11 +41,13 @@ Example = dict[str, Any]
 class Clips:
     """What was loaded, and from where.
 
-    dataset: columns audio and genre. name: the data set, as a reader of the card would look for it. revision: its
-    commit on the Hub, None elsewhere. skipped: "path: why" of each clip that cannot be used.
+    dataset: columns audio and genre, and artist where the data set tells it. digests: a hash of each clip's file.
+    name: the data set, as a reader of the card would look for it. revision: its commit on the Hub, None elsewhere.
+    skipped: "path: why" of each clip that cannot be used.
     """
 
     dataset: datasets.Dataset
+    digests: tuple[str, ...]
     name: str
     revision: str | None
     skipped: tuple[str, ...]
@@ -69,9 +73,9 @@ def load_clips(arguments: DataArguments) -> Clips:
         dataset = _from_archive(Path(source))
     else:
         dataset, revision = _from_hub(source, arguments.dataset_revision)
-    dataset, skipped = _usable(dataset, arguments.max_duration_s)
+    dataset, digests, skipped = _usable(dataset, arguments.max_duration_s)
     name = PurePosixPath(source).name if Path(source).exists() else source
-    return Clips(dataset, "made music" if source == SYNTHETIC else name, revision, skipped)
+    return Clips(dataset, digests, MADE_MUSIC if source == SYNTHETIC else name, revision, skipped)
 
 
 def clip_name(path: str) -> str:
@@ -158,7 +162,8 @@ def _from_columns(name: str, splits: datasets.DatasetDict) -> datasets.Dataset:
             f"{name} has the columns {', '.join(dataset.column_names)}. It needs one of audio, and `genre` or `label`."
         )
     # decode=False: datasets' own decoder needs torchcodec, and is not the one that serves.
-    dataset = dataset.select_columns([audio, genre]).cast_column(audio, datasets.Audio(decode=False))
+    artist = ["artist"] if "artist" in dataset.column_names else []
+    dataset = dataset.select_columns([audio, genre, *artist]).cast_column(audio, datasets.Audio(decode=False))
     dataset = dataset.rename_columns({audio: "audio", genre: "genre"})
     if not isinstance(dataset.features["genre"], datasets.ClassLabel):
         dataset = dataset.class_encode_column("genre")
@@ -210,20 +215,24 @@ def _build(
 # --- which of them can be used ---
 
 
-def _usable(dataset: datasets.Dataset, max_duration_s: float) -> tuple[datasets.Dataset, tuple[str, ...]]:
-    problems = dataset.map(
-        _problem,
+def _usable(
+    dataset: datasets.Dataset, max_duration_s: float
+) -> tuple[datasets.Dataset, tuple[str, ...], tuple[str, ...]]:
+    """The clips that can be decoded, the hash of each, and the problems of the others."""
+    checked = dataset.map(
+        _checked,
         input_columns=["audio"],
         fn_kwargs={"max_duration_s": max_duration_s},
         remove_columns=dataset.column_names,
         desc="Checking clips",
-    )["problem"]
-    skipped = [(index, problem) for index, problem in enumerate(problems) if problem]
-    for _, problem in skipped:
+    )
+    problems, digests = checked["problem"][:], checked["digest"][:]
+    skipped = tuple(problem for problem in problems if problem)
+    for problem in skipped:
         logger.warning("Skipped %s", problem)
+    usable = [index for index, problem in enumerate(problems) if not problem]
     if skipped:
-        left_out = {index for index, _ in skipped}
-        dataset = dataset.select([index for index in range(len(dataset)) if index not in left_out])
+        dataset = dataset.select(usable)
     names = dataset.features["genre"].names
     counts = dict.fromkeys(names, 0)
     for label in dataset["genre"]:
@@ -232,15 +241,17 @@ def _usable(dataset: datasets.Dataset, max_duration_s: float) -> tuple[datasets.
         raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
     if len(names) < 2:
         raise TrainingError(f"The data set has the genre {names[0]} alone. It needs at least two genres.")
-    return dataset, tuple(problem for _, problem in skipped)
+    return dataset, tuple(digests[index] for index in usable), skipped
 
 
-def _problem(audio: Example, max_duration_s: float) -> Example:
+def _checked(audio: Example, max_duration_s: float) -> Example:
+    file = open_clip(audio)
+    digest = hashlib.sha256(file.getbuffer()).hexdigest()
     try:
-        read_recording(open_clip(audio), sampling_rate=16_000, window_s=max_duration_s, max_windows=1)
+        read_recording(file, sampling_rate=16_000, window_s=max_duration_s, max_windows=1)
     except AudioError as error:
-        return {"problem": f"{audio['path']}: {error}"}
-    return {"problem": ""}
+        return {"problem": f"{audio['path']}: {error}", "digest": digest}
+    return {"problem": "", "digest": digest}
 
 
 def open_clip(audio: Example) -> io.BytesIO:

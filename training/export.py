@@ -21,7 +21,7 @@ from training.data import load_clips
 from training.errors import TrainingError
 from training.model import window_samples
 from training.quantise import CALIBRATION_CLIPS, compare, quantise
-from training.splits import split_random
+from training.splits import split
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +58,12 @@ def export(output_dir: Path, *, int8: bool) -> int:
         (folder / path).unlink(missing_ok=True)
     passed = True
     if int8:
-        splits = split_random(load_clips(data).dataset, seed)
-        ranged = splits["train"].shuffle(seed=seed)
+        chosen = split(load_clips(data), "random" if data.split == "random" else "artist", seed)
+        ranged = chosen.train.shuffle(seed=seed)
         ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
         graph = quantise(folder / GRAPH, ranged, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s)
         comparison = compare(
-            folder / GRAPH, graph, splits["test"], sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s
+            folder / GRAPH, graph, chosen.test, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s
         )
         passed = comparison.passed
         if passed:

@@ -1,43 +1,108 @@
 """A clip becomes the model's inputs: decoded by the service's front end, cut or filled to the window, extracted."""
 
-from collections.abc import Callable
 from typing import Any
 
+import datasets
+import numpy as np
 import torch
+from torch.utils.data import Dataset
 from transformers import Wav2Vec2FeatureExtractor
 
-from service.audio import Waveform, fill, open_audio
+from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
+from training.augmentation import Augmentation
 from training.data import open_clip
 from training.model import window_samples
 
-Batch = dict[str, list[Any]]
+MAX_WINDOWS = 3
+"""Windows that a clip is evaluated on: what the service hears of a recording unless it is told otherwise."""
+
+Inputs = dict[str, Any]
+"""input_values: float32 (samples,); attention_mask: int (samples,); labels: int."""
 
 
-def training_features(
-    extractor: Wav2Vec2FeatureExtractor, *, window_s: float, random_crop: bool
-) -> Callable[[Batch], Batch]:
-    """A `datasets` transform for training: the clip's beginning, or a window drawn anew each time."""
-    return lambda batch: _features(batch, extractor, window_s, random_crop=random_crop)
+class TrainingWindows(Dataset[Inputs]):
+    """One window of each clip: its beginning, or one drawn anew each time.
+
+    augment: changes the window before it is filled.
+    """
+
+    def __init__(
+        self,
+        clips: datasets.Dataset,
+        extractor: Wav2Vec2FeatureExtractor,
+        *,
+        window_s: float,
+        random_crop: bool,
+        augment: Augmentation | None = None,
+    ) -> None:
+        self._clips = clips
+        self._extractor = extractor
+        self._window_s = window_s
+        self._random_crop = random_crop
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> Inputs:
+        clip = self._clips[index]
+        sampling_rate = self._extractor.sampling_rate
+        with open_audio(open_clip(clip["audio"])) as audio:
+            spare_s = max(0.0, audio.duration_s - self._window_s)
+            # torch's generator: the Trainer seeds it, and restores it when a run is resumed.
+            start_s = float(torch.rand(())) * spare_s if self._random_crop else 0.0
+            waveform = audio.read(start_s, self._window_s, sampling_rate)
+        if self._augment is not None:
+            waveform = self._augment(waveform, sampling_rate)
+        return _inputs(waveform, clip["genre"], self._extractor, self._window_s)
 
 
-def evaluation_features(extractor: Wav2Vec2FeatureExtractor, *, window_s: float) -> Callable[[Batch], Batch]:
-    """A `datasets` transform for evaluation: the clip's beginning, cut or filled as the service does it."""
-    return lambda batch: _features(batch, extractor, window_s, random_crop=False)
+class ClipWindows(Dataset[Inputs]):
+    """The windows of each clip one after the other, as the service cuts them: at most three, silent ones left out.
+
+    clips: int64 (windows,), the index of each window's clip. references: int64 (clips,).
+    """
+
+    def __init__(
+        self, clips: datasets.Dataset, extractor: Wav2Vec2FeatureExtractor, *, window_s: float, max_windows: int
+    ) -> None:
+        self._clips = clips
+        self._extractor = extractor
+        self._window_s = window_s
+        starts = clips.map(
+            _starts,
+            input_columns=["audio"],
+            fn_kwargs={"window_s": window_s, "max_windows": max_windows, "sampling_rate": extractor.sampling_rate},
+            remove_columns=clips.column_names,
+            desc="Cutting windows",
+        )["starts"][:]
+        self._windows = [(clip, start_s) for clip, of_clip in enumerate(starts) for start_s in of_clip]
+        self.clips = np.asarray([clip for clip, _ in self._windows], np.int64)
+        self.references = np.asarray(clips["genre"], np.int64)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> Inputs:
+        position, start_s = self._windows[index]
+        clip = self._clips[position]
+        with open_audio(open_clip(clip["audio"])) as audio:
+            reader = WindowReader(audio, sampling_rate=self._extractor.sampling_rate, window_s=self._window_s)
+            window = reader.read(start_s)
+        assert window is not None, "audible when the windows were cut"
+        return _inputs(window.waveform, clip["genre"], self._extractor, self._window_s)
 
 
-def _features(batch: Batch, extractor: Wav2Vec2FeatureExtractor, window_s: float, *, random_crop: bool) -> Batch:
-    sampling_rate = extractor.sampling_rate
+def _inputs(waveform: Waveform, genre: int, extractor: Wav2Vec2FeatureExtractor, window_s: float) -> Inputs:
     samples = window_samples(extractor, window_s)
-    waveforms = [
-        fill(_read(audio, window_s, sampling_rate, random_crop=random_crop), samples) for audio in batch["audio"]
-    ]
-    inputs = extractor(waveforms, sampling_rate=sampling_rate, max_length=samples, truncation=True)
-    return {**inputs, "labels": batch["genre"]}
+    inputs = extractor(
+        fill(waveform, samples), sampling_rate=extractor.sampling_rate, max_length=samples, truncation=True
+    )
+    return {**{name: np.asarray(values[0]) for name, values in inputs.items()}, "labels": genre}
 
 
-def _read(audio: dict[str, Any], window_s: float, sampling_rate: int, *, random_crop: bool) -> Waveform:
+def _starts(audio: dict[str, Any], window_s: float, max_windows: int, sampling_rate: int) -> dict[str, list[float]]:
     with open_audio(open_clip(audio)) as file:
-        spare_s = max(0.0, file.duration_s - window_s)
-        # torch's generator: the Trainer seeds it, and restores it when a run is resumed.
-        start_s = float(torch.rand(())) * spare_s if random_crop else 0.0
-        return file.read(start_s, window_s, sampling_rate)
+        reader = WindowReader(file, sampling_rate=sampling_rate, window_s=window_s)
+        starts = window_starts(file.duration_s, window_s, max_windows)
+        return {"starts": [start_s for start_s in starts if reader.read(start_s) is not None]}

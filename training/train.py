@@ -1,24 +1,38 @@
 """One training run, from the data to the pushed model, read from top to bottom."""
 
+import copy
 import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
-from datasets import DatasetDict
-from transformers import PreTrainedModel, Trainer, set_seed
-from transformers.trainer_utils import PredictionOutput
+import numpy.typing as npt
+import torch
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerState,
+    Wav2Vec2FeatureExtractor,
+    set_seed,
+)
+from transformers.trainer import TRAINER_STATE_NAME
 
-from training import artefact, card, hub, runs
+from service.audio import Waveform
+from training import artefact, card, hub, metrics, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips, load_clips
 from training.errors import TrainingError
 from training.export import export_graph
-from training.features import evaluation_features, training_features
-from training.metrics import accuracy, compute_metrics, confusion_matrix, macro_f1
+from training.features import MAX_WINDOWS, ClipWindows, TrainingWindows
 from training.model import TINY, load_extractor, load_model, window_samples
-from training.splits import split_random
+from training.predictions import Predictions, Probabilities
+from training.report import Report, SplitReport, measure
+from training.robustness import robustness
+from training.splits import Split, folds, split
+from training.windows import windows_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,53 +52,170 @@ _RECIPE = (
 
 
 def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Path:
-    """Train, evaluate, write the model folder, push it when asked to. Returns the model folder.
+    """Train on each split that was asked for, evaluate, write the model folder, push it when asked to.
 
-    Raises TrainingError when something must be changed first; what can be checked is checked before the first step.
+    Returns the model folder, which holds the model of the first split; of a cross-validation, which leaves no model,
+    the folder of its metrics.json. Raises TrainingError when something must be changed first; what can be checked is
+    checked before the first step.
     """
     output_dir = Path(str(arguments.output_dir))
+    if data.folds and arguments.push_to_hub:
+        raise TrainingError("--folds measures a recipe and leaves no model to push. Train once more without it.")
     with arguments.main_process_first(local=False, desc="the output folder"):
         runs.claim(output_dir, _settings(data, base, arguments))
-        checkpoint = arguments.resume_from_checkpoint or runs.last_checkpoint(output_dir)
     hub_model_id = _preflight(arguments)
     with arguments.main_process_first(local=False, desc="the clips"):
         clips = load_clips(data)
-    splits = split_random(clips.dataset, arguments.seed)
-    logger.info("%d clips to train on, %d held out", len(splits["train"]), len(splits["test"]))
-
-    if checkpoint is not None:
-        logger.info("Resuming at %s", checkpoint)
-
-    set_seed(arguments.seed)
-    window_s = data.max_duration_s
-    extractor = load_extractor(base, max_duration_s=window_s)
-    model = load_model(base, clips.genres)
-    held_out = splits["test"].with_transform(evaluation_features(extractor, window_s=window_s))
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=splits["train"].with_transform(
-            training_features(extractor, window_s=window_s, random_crop=data.random_crop)
-        ),
-        eval_dataset=held_out,
-        compute_metrics=compute_metrics,
-        processing_class=extractor,
-    )
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-
-    prediction = trainer.predict(held_out, metric_key_prefix="eval")
-    folder = output_dir / runs.MODEL_FOLDER
-    if trainer.is_world_process_zero():
-        report = _report(data, base, arguments, clips, splits, model, prediction)
-        artefact.save(folder, model, extractor, window_s=window_s)
-        export_graph(folder, samples=window_samples(extractor, window_s))
-        artefact.stamp_graphs(folder)
-        card.write(folder, report, hub_model_id or output_dir.name)
-        logger.info("Accuracy %.3f on %d held-out clips of %s", report.accuracy, len(splits["test"]), clips.name)
-        logger.info("The model is in %s", folder)
+    splits = _splits(clips, data, arguments.seed)
+    extractor = load_extractor(base, max_duration_s=data.max_duration_s)
+    folder = output_dir if data.folds else output_dir / runs.MODEL_FOLDER
+    reports: list[SplitReport] = []
+    for number, chosen in enumerate(splits):
+        split_arguments = copy.copy(arguments)
+        split_arguments.output_dir = str(output_dir if len(splits) == 1 else output_dir / chosen.name.replace(" ", "-"))
+        trainer, report = _train_on(chosen, clips, data, base, split_arguments, extractor)
+        reports.append(report)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if number == 0 and not data.folds and trainer.is_world_process_zero():
+            artefact.save(
+                folder,
+                model,
+                extractor,
+                window_s=data.max_duration_s,
+                temperature=report.temperature,
+                uncertain_below=report.threshold.uncertain_below,
+            )
+            export_graph(folder, samples=window_samples(extractor, data.max_duration_s))
+            artefact.stamp_graphs(folder)
+    if arguments.process_index == 0:
+        whole = _report(data, base, arguments, clips, model, tuple(reports))
+        if data.folds:
+            whole.write(folder)
+        else:
+            card.write(folder, whole, hub_model_id or output_dir.name)
+        logger.info("Measured on %s:\n%s", clips.name, card.summary(whole))
+        logger.info("The %s in %s", "figures are" if data.folds else "model is", folder)
         if hub_model_id is not None:
             _push(folder, hub_model_id)
     return folder
+
+
+def _splits(clips: Clips, data: DataArguments, seed: int) -> list[Split]:
+    if data.folds:
+        return folds(clips, data.folds, seed)
+    if data.split != "both":
+        return [split(clips, data.split, seed)]
+    # The figures of the model that is kept shall hold for artists that were never heard.
+    artist, random = split(clips, "artist", seed), split(clips, "random", seed)
+    return [artist, random] if artist.name == "artist" else [random]
+
+
+def _train_on(
+    chosen: Split,
+    clips: Clips,
+    data: DataArguments,
+    base: ModelArguments,
+    arguments: GenreTrainingArguments,
+    extractor: Wav2Vec2FeatureExtractor,
+) -> tuple[Trainer, SplitReport]:
+    """Train a model on one split, keep its best epoch, test it once."""
+    logger.info("Split %s: %s", chosen.name, ", ".join(f"{count} {part}" for part, count in chosen.sizes.items()))
+    with arguments.main_process_first(local=False, desc="the checkpoints"):
+        checkpoint = arguments.resume_from_checkpoint or runs.last_checkpoint(Path(str(arguments.output_dir)))
+    if checkpoint is not None:
+        logger.info("Resuming at %s", checkpoint)
+    set_seed(arguments.seed)
+    window_s = data.max_duration_s
+    validation = ClipWindows(chosen.validation, extractor, window_s=window_s, max_windows=MAX_WINDOWS)
+    trainer = Trainer(
+        model=load_model(base, clips.genres),
+        args=arguments,
+        train_dataset=TrainingWindows(
+            chosen.train, extractor, window_s=window_s, random_crop=data.random_crop, augment=data.augmentation
+        ),
+        eval_dataset=validation,
+        compute_metrics=lambda prediction: _epoch_metrics(prediction, validation),
+        processing_class=extractor,
+    )
+    _fit(trainer, checkpoint)
+    trainer.compute_metrics = None
+    validated = _predict(trainer, validation)
+    test = validation
+    if not chosen.chosen_on_test:
+        test = ClipWindows(chosen.test, extractor, window_s=window_s, max_windows=MAX_WINDOWS)
+    report = measure(
+        validated if chosen.chosen_on_test else _predict(trainer, test),
+        None if chosen.chosen_on_test else validated,
+        clips.genres,
+        split=chosen.name,
+        caution=chosen.caution,
+        clips=chosen.sizes,
+        curve=_curve(trainer),
+        robustness=_robustness(trainer, chosen.test, extractor, window_s) if arguments.robustness else {},
+    )
+    return trainer, report
+
+
+def _fit(trainer: Trainer, checkpoint: Path | str | None) -> None:
+    if checkpoint is None:
+        trainer.train()
+        return
+    state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
+    if state.global_step < state.max_steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    # The Trainer would take one step more when --max_steps ended the run within an epoch.
+    trainer.state = state
+    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    trainer._load_from_checkpoint(best or str(checkpoint))
+
+
+def _robustness(
+    trainer: Trainer, clips: datasets.Dataset, extractor: Wav2Vec2FeatureExtractor, window_s: float
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Right or wrong, by distortion. Computed by the first process alone, which alone reports it."""
+    if not trainer.is_world_process_zero():
+        return {}
+    model = trainer.accelerator.unwrap_model(trainer.model).eval()
+    sampling_rate, batch = extractor.sampling_rate, trainer.args.eval_batch_size
+
+    @torch.inference_mode()
+    def answer(waveforms: list[Waveform]) -> Probabilities:
+        cut = [windows_of(one, sampling_rate, window_s=window_s, max_windows=MAX_WINDOWS) for one in waveforms]
+        windows = np.concatenate(cut)
+        logits = []
+        for start in range(0, len(windows), batch):
+            inputs = extractor(list(windows[start : start + batch]), sampling_rate=sampling_rate, return_tensors="pt")
+            logits.append(model(**inputs.to(model.device)).logits.float().cpu().numpy())
+        owners = np.repeat(np.arange(len(cut)), [len(windows) for windows in cut])
+        return Predictions(np.concatenate(logits), owners, np.zeros(len(cut), np.int64)).probabilities()
+
+    return robustness(clips, answer, sampling_rate=sampling_rate)
+
+
+def _epoch_metrics(prediction: EvalPrediction, windows: ClipWindows) -> dict[str, float]:
+    """accuracy and macro_f1 of whole clips, each in 0..1."""
+    logits = np.asarray(prediction.predictions)
+    probabilities = Predictions(logits, windows.clips, windows.references).probabilities()
+    return {
+        "accuracy": metrics.accuracy(probabilities, windows.references),
+        "macro_f1": metrics.macro_f1(probabilities, windows.references),
+    }
+
+
+def _predict(trainer: Trainer, windows: ClipWindows) -> Predictions:
+    logits = np.asarray(trainer.predict(windows).predictions)
+    return Predictions(logits, windows.clips, windows.references)
+
+
+def _curve(trainer: Trainer) -> list[dict[str, float]]:
+    """Loss and accuracy by step, as the Trainer logged them."""
+    points: dict[float, dict[str, float]] = {}
+    for entry in trainer.state.log_history:
+        for logged, name in (("loss", "loss"), ("eval_accuracy", "accuracy")):
+            if logged in entry:
+                points.setdefault(entry["step"], {"epoch": entry["epoch"]})[name] = entry[logged]
+    return list(points.values())
 
 
 def _push(folder: Path, hub_model_id: str) -> None:
@@ -115,30 +246,23 @@ def _report(
     base: ModelArguments,
     arguments: GenreTrainingArguments,
     clips: Clips,
-    splits: DatasetDict,
     model: PreTrainedModel,
-    prediction: PredictionOutput,
-) -> card.Report:
-    logits, references = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-    counts = confusion_matrix(logits, references)
+    splits: tuple[SplitReport, ...],
+) -> Report:
     tiny = base.model_name_or_path == TINY
     local = Path(base.model_name_or_path).is_dir()
-    return card.Report(
+    return Report(
         dataset=clips.name,
         dataset_id=data.dataset if clips.revision else None,
         dataset_revision=clips.revision,
         base_model=_base_name(base.model_name_or_path),
         base_model_id=None if tiny or local else base.model_name_or_path,
-        genres=clips.genres,
-        split=data.split,
+        recipe={name: getattr(arguments, name) for name in _RECIPE if name != "seed"},
         seed=arguments.seed,
-        clips={part: len(rows) for part, rows in splits.items()},
         skipped=clips.skipped,
         window_s=data.max_duration_s,
         parameters=model.num_parameters(),
-        accuracy=accuracy(counts),
-        macro_f1=macro_f1(counts),
-        counts=counts,
+        splits=splits,
     )
 
 

@@ -23,7 +23,14 @@ def save(folder: Path) -> None:
     disable_progress_bar()
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
     setattr(extractor, "max_length", round(WINDOW_S * SAMPLING_RATE))  # noqa: B010
-    artefact.save(folder, HubertForSequenceClassification(_config()), extractor, window_s=WINDOW_S)
+    artefact.save(
+        folder,
+        HubertForSequenceClassification(_config()),
+        extractor,
+        window_s=WINDOW_S,
+        temperature=1.0,
+        uncertain_below=0.5,
+    )
     export_graph(folder, samples=round(WINDOW_S * SAMPLING_RATE))
 
 

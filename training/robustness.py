@@ -1,0 +1,73 @@
+"""How a model does on recordings that are worse, shifted, faster, slower or shorter than those it was trained on."""
+
+import zlib
+from collections.abc import Callable
+from functools import partial
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from service.audio import Waveform, open_audio
+from training.data import open_clip
+from training.distortions import mp3, noise, phone_band, pitch_shift, tempo
+
+Condition = Callable[[Waveform], Waveform]
+"""A whole clip, float32 (samples,), to what became of it."""
+
+Predict = Callable[[list[Waveform]], npt.NDArray[np.floating]]
+"""Whole clips at the model's rate, of any lengths, to probabilities (clips, genres)."""
+
+_BATCH_CLIPS = 8
+
+
+def conditions(sampling_rate: int) -> dict[str, Condition]:
+    """What clips at `sampling_rate` Hz are put through, by name. Each gives the same for the same clip."""
+    return {
+        "mp3 at 64 kb/s": partial(mp3, sampling_rate=sampling_rate, kbps=64),
+        "phone band": partial(phone_band, sampling_rate=sampling_rate),
+        "noise at 10 dB": partial(_noise, snr_db=10),
+        "2 semitones up": partial(pitch_shift, sampling_rate=sampling_rate, semitones=2),
+        "2 semitones down": partial(pitch_shift, sampling_rate=sampling_rate, semitones=-2),
+        "10 % faster": partial(tempo, sampling_rate=sampling_rate, factor=1.1),
+        "10 % slower": partial(tempo, sampling_rate=sampling_rate, factor=0.9),
+        **{
+            f"{duration_s} s excerpt": partial(_excerpt, samples=duration_s * sampling_rate)
+            for duration_s in (3, 5, 10, 30)
+        },
+    }
+
+
+def robustness(
+    clips: datasets.Dataset, predict: Predict, *, sampling_rate: int, show_progress: bool = True
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which clips are answered right under each of the `conditions`: bool (clips,), in the order of `clips`.
+
+    clips: columns audio and genre. Each is decoded once; a few are in memory at a time.
+    show_progress: a bar over the clips; for the main process only.
+    """
+    right: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in conditions(sampling_rate)}
+    with tqdm(total=len(clips), desc="Robustness", unit="clip", disable=not show_progress) as progress:
+        for batch in clips.iter(_BATCH_CLIPS):
+            waveforms = [_read(audio, sampling_rate) for audio in batch["audio"]]
+            for name, condition in conditions(sampling_rate).items():
+                answers = predict([condition(waveform) for waveform in waveforms]).argmax(axis=-1)
+                right[name].append(answers == np.asarray(batch["genre"]))
+            progress.update(len(waveforms))
+    return {name: np.concatenate(batches) for name, batches in right.items()}
+
+
+def _read(audio: dict[str, object], sampling_rate: int) -> Waveform:
+    with open_audio(open_clip(audio)) as file:
+        return file.read(0.0, file.duration_s, sampling_rate)
+
+
+def _noise(waveform: Waveform, snr_db: float) -> Waveform:
+    return noise(waveform, snr_db, np.random.default_rng(zlib.crc32(waveform.tobytes())))
+
+
+def _excerpt(waveform: Waveform, samples: int) -> Waveform:
+    """From the middle; all of it where there is not more."""
+    start = max(0, len(waveform) - samples) // 2
+    return waveform[start : start + samples]

@@ -1,0 +1,44 @@
+"""A waveform becomes the windows that the service would cut from a file of the same samples."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from service.audio import AudioFile, Waveform, WindowReader, fill, window_starts
+
+Windows = npt.NDArray[np.float32]
+"""float32 (n, window samples), n >= 1, not normalised."""
+
+
+def windows_of(waveform: Waveform, sampling_rate: int, *, window_s: float, max_windows: int) -> Windows:
+    """The windows of a whole recording, as `service.audio.read_recording` gives them: evenly spread, at most
+    `max_windows`, silent ones left out, a short recording repeated.
+
+    waveform: float32 (samples,), mono, at sampling_rate Hz, which is the model's.
+
+    Where the service would refuse (silence all through, under half a second), this gives the beginning as it is: an
+    evaluation must not stop at one clip.
+    """
+    audio = _Samples(waveform, sampling_rate)
+    reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
+    starts = window_starts(audio.duration_s, window_s, max_windows)
+    windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
+    return np.stack(windows or [fill(waveform, round(window_s * sampling_rate))])
+
+
+class _Samples(AudioFile):
+    """A waveform in memory, read by the front end as if it were a file."""
+
+    channels = 1
+
+    def __init__(self, waveform: Waveform, sampling_rate: int) -> None:
+        self.sampling_rate = sampling_rate
+        self.duration_s = len(waveform) / sampling_rate
+        self._waveform = waveform
+
+    def _blocks(self, start_s: float) -> Iterator[Waveform]:
+        yield self._waveform[round(start_s * self.sampling_rate) :]
+
+    def close(self) -> None:
+        """Nothing is open."""
