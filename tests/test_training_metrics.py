@@ -35,6 +35,13 @@ def test_calibration_error_by_hand() -> None:
     np.testing.assert_allclose(bins, [(0.6, 1.0, 2), (0.9, 0.5, 4)])
 
 
+def test_a_bin_is_closed_on_the_right() -> None:
+    """0.6 ends the ninth bin and 0.62 is in the tenth: together they would be less than 0.5 off."""
+    probabilities = np.array([[0.6, 0.4], [0.62, 0.38]])
+    error = metrics.expected_calibration_error(probabilities, np.array([0, 1]))
+    assert error == pytest.approx((0.4 + 0.62) / 2)
+
+
 def test_brier_and_likelihood_by_hand() -> None:
     probabilities = np.array([[0.8, 0.2], [0.5, 0.5]])
     references = np.array([0, 1])

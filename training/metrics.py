@@ -127,7 +127,8 @@ def share_right(probabilities: Probabilities, references: Labels) -> float:
 def _binned(probabilities: Probabilities, references: Labels) -> tuple[Curve, Curve, Labels]:
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == references).astype(np.float64)
-    return confidence, right, np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    # Bins are closed on the right, as Guo et al. define them.
+    return confidence, right, np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def _share(part: Counts, whole: Counts) -> Curve:
