@@ -30,7 +30,7 @@ $(DEMO)/clips: | env
 test: env
 	$(BIN)/pytest
 
-# Compare the service with the stock way on this machine; leave it alone meanwhile (about ten minutes).
+# Compare the service with the stock way on this machine; leave it alone meanwhile (a quarter of an hour).
 bench: env
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks --json runs/benchmark.json

@@ -194,3 +194,25 @@ def test_a_passing_fault_of_the_hub_is_retried(hub: HubStandIn) -> None:
     hub.commit("you/flaky", {"data/genres.tar.gz": gtzan.archive(2)}, repo_type="dataset")
     hub.fail("GET /api/datasets/you/flaky", status=503, times=1)
     assert len(load_clips(_arguments("you/flaky")).dataset) == 20
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_a_clip_without_a_genre_is_refused(hub: HubStandIn, missing: int | None) -> None:
+    """The class label -1 means unknown, and would otherwise count as the last genre."""
+    repo = f"you/unlabelled{missing}"
+    hub.create_repo(repo, repo_type="dataset")
+    clips = [gtzan.clip(genre, seed) for genre in ("jazz", "metal") for seed in range(2)]
+    dataset = datasets.Dataset.from_dict(
+        {"audio": [{"bytes": clip, "path": "a.wav"} for clip in clips], "genre": [0, 0, 1, missing]},
+        features=datasets.Features(
+            {
+                "audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
+                "genre": datasets.ClassLabel(names=["jazz", "metal"]),
+            }
+        ),
+    )
+    file = io.BytesIO()
+    dataset.to_parquet(file)
+    hub.commit(repo, {"data/train.parquet": file.getvalue()}, repo_type="dataset")
+    with pytest.raises(TrainingError, match=f"1 clips of {repo} have no genre"):
+        load_clips(_arguments(repo))

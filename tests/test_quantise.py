@@ -97,6 +97,16 @@ def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> Non
     openvino.Core().read_model(finished / "model" / "openvino" / "model.xml")
 
 
+def test_a_run_of_an_older_version_is_refused(finished: Path) -> None:
+    stored = finished / "run.json"
+    content = stored.read_text()
+    stored.write_text('{"seed": 42}')
+    result = run("training.export", str(finished))
+    stored.write_text(content)
+    assert result.returncode == 1
+    assert "holds no training run of this version" in result.stdout
+
+
 def test_an_export_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     result = run("training.export", str(tmp_path))
     assert result.returncode == 1

@@ -162,9 +162,12 @@ def _from_columns(name: str, splits: datasets.DatasetDict) -> datasets.Dataset:
             f"{name} has the columns {', '.join(dataset.column_names)}. It needs one of audio, and `genre` or `label`."
         )
     # decode=False: datasets' own decoder needs torchcodec, and is not the one that serves.
-    artist = ["artist"] if "artist" in dataset.column_names else []
+    artist = ["artist"] if dataset.features.get("artist") == datasets.Value("string") else []
     dataset = dataset.select_columns([audio, genre, *artist]).cast_column(audio, datasets.Audio(decode=False))
     dataset = dataset.rename_columns({audio: "audio", genre: "genre"})
+    # class_encode_column would make a genre named None of it.
+    if unlabelled := sum(genre is None or genre == -1 for genre in dataset["genre"]):
+        raise TrainingError(f"{unlabelled} clips of {name} have no genre (none or -1). Remove or label them.")
     if not isinstance(dataset.features["genre"], datasets.ClassLabel):
         dataset = dataset.class_encode_column("genre")
     return dataset

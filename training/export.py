@@ -6,6 +6,7 @@ the float one does.
 
 import argparse
 import logging
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -54,8 +55,6 @@ def export(output_dir: Path, *, int8: bool) -> int:
     folder = output_dir / runs.MODEL_FOLDER
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     export_graph(folder, samples=window_samples(extractor, data.max_duration_s))
-    for path in (INT8_GRAPH, INT8_GRAPH.with_suffix(".bin")):
-        (folder / path).unlink(missing_ok=True)
     passed = True
     if int8:
         chosen = split(load_clips(data), "random" if data.split == "random" else "artist", seed)
@@ -84,11 +83,13 @@ def export(output_dir: Path, *, int8: bool) -> int:
 def export_graph(folder: Path, *, samples: int) -> None:
     """Write the OpenVINO graph of normalised waveforms, float32 (n, samples), to logits (n, genres), n free.
 
-    Of the model as it was saved: the trained object still computes in the Trainer's mixed precision.
+    Of the model as it was saved: the trained object still computes in the Trainer's mixed precision. What an earlier
+    model left there goes, its int8 graph included.
 
     Weights stay float32: the service chooses the precision for its CPU.
     """
-    (folder / GRAPH).parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree((folder / GRAPH).parent, ignore_errors=True)
+    (folder / GRAPH).parent.mkdir(parents=True)
     module = _Logits(AutoModelForAudioClassification.from_pretrained(folder)).eval()
     with warnings.catch_warnings():
         # What depends on the length of the input is fixed by tracing, and the length is always the window's.

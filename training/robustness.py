@@ -7,11 +7,16 @@ from functools import partial
 import datasets
 import numpy as np
 import numpy.typing as npt
+import torch
 from tqdm import tqdm
+from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, open_audio
 from training.data import open_clip
 from training.distortions import mp3, noise, phone_band, pitch_shift, tempo
+from training.features import MAX_WINDOWS
+from training.predictions import Predictions, Probabilities
+from training.windows import windows_of
 
 Condition = Callable[[Waveform], Waveform]
 """A whole clip, float32 (samples,), to what became of it."""
@@ -56,6 +61,24 @@ def robustness(
                 right[name].append(answers == np.asarray(batch["genre"]))
             progress.update(len(waveforms))
     return {name: np.concatenate(batches) for name, batches in right.items()}
+
+
+def answers(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, *, window_s: float) -> Predict:
+    """How `model` answers whole clips: from their windows, a window at a time, as the service does."""
+    sampling_rate = extractor.sampling_rate
+    model.eval()
+
+    @torch.inference_mode()
+    def predict(waveforms: list[Waveform]) -> Probabilities:
+        cut = [windows_of(one, sampling_rate, window_s=window_s, max_windows=MAX_WINDOWS) for one in waveforms]
+        logits = [
+            model(**extractor(window, sampling_rate=sampling_rate, return_tensors="pt").to(model.device)).logits
+            for window in np.concatenate(cut)
+        ]
+        clips = np.repeat(np.arange(len(cut)), [len(windows) for windows in cut])
+        return Predictions(torch.cat(logits).float().cpu().numpy(), clips, np.zeros(len(cut), np.int64)).probabilities()
+
+    return predict
 
 
 def _read(audio: dict[str, object], sampling_rate: int) -> Waveform:

@@ -39,9 +39,9 @@ def settings(output_dir: Path) -> tuple[DataArguments, int]:
     """Which clips a run was made from, and the seed that split them. Raises TrainingError."""
     try:
         stored = json.loads((output_dir / _RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{output_dir} holds no training run.") from error
-    return DataArguments(**{field.name: stored[field.name] for field in fields(DataArguments)}), stored["seed"]
+        return DataArguments(**{field.name: stored[field.name] for field in fields(DataArguments)}), stored["seed"]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{output_dir} holds no training run of this version. Train again.") from error
 
 
 def last_checkpoint(output_dir: Path) -> Path | None:

@@ -6,10 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import numpy.typing as npt
-import torch
 from transformers import (
     EvalPrediction,
     PreTrainedModel,
@@ -20,7 +18,6 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
-from service.audio import Waveform
 from training import artefact, card, hub, metrics, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips, load_clips
@@ -28,11 +25,10 @@ from training.errors import TrainingError
 from training.export import export_graph
 from training.features import MAX_WINDOWS, ClipWindows, TrainingWindows
 from training.model import TINY, load_extractor, load_model, window_samples
-from training.predictions import Predictions, Probabilities
+from training.predictions import Predictions
 from training.report import Report, SplitReport, measure
-from training.robustness import robustness
+from training.robustness import answers, robustness
 from training.splits import Split, folds, split
-from training.windows import windows_of
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +136,13 @@ def _train_on(
     _fit(trainer, checkpoint)
     trainer.compute_metrics = None
     validated = _predict(trainer, validation)
+    robust: dict[str, npt.NDArray[np.bool_]] = {}
+    # By the first process alone, which alone reports it.
+    if arguments.robustness and trainer.is_world_process_zero():
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        robust = robustness(
+            chosen.test, answers(model, extractor, window_s=window_s), sampling_rate=extractor.sampling_rate
+        )
     test = validation
     if not chosen.chosen_on_test:
         test = ClipWindows(chosen.test, extractor, window_s=window_s, max_windows=MAX_WINDOWS)
@@ -151,7 +154,7 @@ def _train_on(
         caution=chosen.caution,
         clips=chosen.sizes,
         curve=_curve(trainer),
-        robustness=_robustness(trainer, chosen.test, extractor, window_s) if arguments.robustness else {},
+        robustness=robust,
     )
     return trainer, report
 
@@ -167,30 +170,8 @@ def _fit(trainer: Trainer, checkpoint: Path | str | None) -> None:
     # The Trainer would take one step more when --max_steps ended the run within an epoch.
     trainer.state = state
     best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
-    trainer._load_from_checkpoint(best or str(checkpoint))
-
-
-def _robustness(
-    trainer: Trainer, clips: datasets.Dataset, extractor: Wav2Vec2FeatureExtractor, window_s: float
-) -> dict[str, npt.NDArray[np.bool_]]:
-    """Right or wrong, by distortion. Computed by the first process alone, which alone reports it."""
-    if not trainer.is_world_process_zero():
-        return {}
-    model = trainer.accelerator.unwrap_model(trainer.model).eval()
-    sampling_rate, batch = extractor.sampling_rate, trainer.args.eval_batch_size
-
-    @torch.inference_mode()
-    def answer(waveforms: list[Waveform]) -> Probabilities:
-        cut = [windows_of(one, sampling_rate, window_s=window_s, max_windows=MAX_WINDOWS) for one in waveforms]
-        windows = np.concatenate(cut)
-        logits = []
-        for start in range(0, len(windows), batch):
-            inputs = extractor(list(windows[start : start + batch]), sampling_rate=sampling_rate, return_tensors="pt")
-            logits.append(model(**inputs.to(model.device)).logits.float().cpu().numpy())
-        owners = np.repeat(np.arange(len(cut)), [len(windows) for windows in cut])
-        return Predictions(np.concatenate(logits), owners, np.zeros(len(cut), np.int64)).probabilities()
-
-    return robustness(clips, answer, sampling_rate=sampling_rate)
+    # By its name: the folder may have moved since.
+    trainer._load_from_checkpoint(str(Path(checkpoint).with_name(Path(best or checkpoint).name)))
 
 
 def _epoch_metrics(prediction: EvalPrediction, windows: ClipWindows) -> dict[str, float]:
