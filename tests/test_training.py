@@ -82,6 +82,7 @@ def test_the_card_says_what_was_trained_on_what(hub: HubStandIn, pushed: tuple[t
     assert {metric["type"] for metric in metrics} == {"accuracy", "f1"}
     assert hub.head("you/gtzan", repo_type="dataset") in card.text
     assert "20 clips trained on, 10 held out" in card.text
+    assert "lr_scheduler_type linear" in card.text
     assert gtzan.CORRUPT in card.text
     assert "![Confusion matrix](confusion_matrix.png)" in card.text
 

@@ -238,7 +238,7 @@ def _report(
         dataset_revision=clips.revision,
         base_model=_base_name(base.model_name_or_path),
         base_model_id=None if tiny or local else base.model_name_or_path,
-        recipe={name: getattr(arguments, name) for name in _RECIPE if name != "seed"},
+        recipe={name: value for name, value in arguments.to_dict().items() if name in _RECIPE and name != "seed"},
         seed=arguments.seed,
         skipped=clips.skipped,
         window_s=data.max_duration_s,
