@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from training.augmentation import Augmentation, Kind
+from training.recipes import RecipeName
 
 
 @dataclass
@@ -78,6 +79,19 @@ class ModelArguments:
         metadata={"help": "A HuBERT, wav2vec2 or WavLM on the Hub or in a folder, or `tiny` for a small new HuBERT."},
     )
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of that model on the Hub."})
+    feature_encoder: Literal["trained", "frozen", "cached"] = field(
+        default="trained",
+        metadata={
+            "help": "The convolutions before the transformer, most of the work. frozen: they stay as they are. cached: "
+            "also computed only once for each window, and kept on disk."
+        },
+    )
+    attention_dropout: float | None = field(
+        default=None, metadata={"help": "Dropout on the attention matrix; the base model's own by default."}
+    )
+    mask_time_prob: float = field(
+        default=0.0, metadata={"help": "SpecAugment: the share of frames hidden from the transformer while it trains."}
+    )
 
 
 @dataclass
@@ -107,6 +121,28 @@ class GenreTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Must stay off: the model's inputs are made from the audio column on the fly."}
     )
+    recipe: RecipeName = field(
+        default="course",
+        metadata={"help": "Defaults of the options that are not given: those of the audio course, or what did best."},
+    )
+    mixup: float = field(
+        default=0.0, metadata={"help": "Train on mixtures of two clips, in shares drawn from Beta(mixup, mixup)."}
+    )
+    class_weights: bool = field(
+        default=False, metadata={"help": "Weigh the clips of rare genres more, so that each genre counts the same."}
+    )
+    layer_decay: float = field(
+        default=1.0, metadata={"help": "Each layer below the head learns slower by this factor than the one above it."}
+    )
+    early_stopping_patience: int = field(
+        default=0, metadata={"help": "Stop after so many evaluations without a better one; 0 never stops early."}
+    )
+    average_checkpoints: int = field(
+        default=0, metadata={"help": "Keep the mean weights of the last so many epochs, when they do better."}
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "Tell what would be done, how long it takes and how much disk, and stop."}
+    )
     robustness: bool = field(
         default=True,
         metadata={"help": "After training, test under mp3, phone band, noise, other pitch and tempo, and excerpts."},
@@ -121,6 +157,9 @@ class GenreTrainingArguments(TrainingArguments):
             raise ValueError("--hub_token would be saved in the clear. Set the environment variable HF_TOKEN instead.")
         if self.push_to_hub and self.hub_model_id is None:
             raise ValueError("--push_to_hub needs --hub_model_id, such as you/genre.")
+        if not torch.accelerator.is_available():
+            # Without this, transformers refuses bf16 where there is no GPU.
+            self.use_cpu = True
         # Pinned memory speeds up copies to a GPU; without one torch only warns.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         if self.auto_precision and torch.cuda.is_available() and not (self.bf16 or self.fp16 or self.use_cpu):

@@ -92,8 +92,9 @@ def export_graph(folder: Path, *, samples: int) -> None:
     (folder / GRAPH).parent.mkdir(parents=True)
     module = _Logits(AutoModelForAudioClassification.from_pretrained(folder)).eval()
     with warnings.catch_warnings():
-        # What depends on the length of the input is fixed by tracing, and the length is always the window's.
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
+        # What depends on the length of the input is fixed by tracing, and the length is always the window's. The others
+        # are about how OpenVINO and transformers use libraries of their own.
+        warnings.simplefilter("ignore")
         # A name of its own, as the front end does not keep it alive. (`openvino.convert_model` would report its use.)
         decoder = TorchScriptPythonDecoder(module, example_input=torch.zeros(1, samples))
         front_end = FrontEndManager().load_by_framework("pytorch")

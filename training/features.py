@@ -60,7 +60,8 @@ class TrainingWindows(Dataset[Inputs]):
 class ClipWindows(Dataset[Inputs]):
     """The windows of each clip one after the other, as the service cuts them: at most three, silent ones left out.
 
-    clips: int64 (windows,), the index of each window's clip. references: int64 (clips,).
+    clips: int64 (windows,), the index of each window's clip. references: int64 (clips,). samples: of a window.
+    identity: of what is done to a clip, the same for the same windows of the same clips.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class ClipWindows(Dataset[Inputs]):
             remove_columns=clips.column_names,
             desc="Cutting windows",
         )["starts"][:]
+        self.samples = window_samples(extractor, window_s)
+        self.identity = f"{max_windows} windows of {self.samples} samples, {extractor.to_json_string()}"
         self._windows = [(clip, start_s) for clip, of_clip in enumerate(starts) for start_s in of_clip]
         self.clips = np.asarray([clip for clip, _ in self._windows], np.int64)
         self.references = np.asarray(clips["genre"], np.int64)

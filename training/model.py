@@ -1,5 +1,7 @@
 """The feature extractor and the model, with window and labels stamped into what will be pushed."""
 
+from typing import Any, cast
+
 from transformers import (
     AutoFeatureExtractor,
     AutoModelForAudioClassification,
@@ -47,8 +49,20 @@ def window_samples(extractor: Wav2Vec2FeatureExtractor, window_s: float) -> int:
 
 def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:
     """The base model with a new classification head for `genres`. Raises TrainingError."""
+    overrides: dict[str, Any] = {}
+    if arguments.attention_dropout is not None:
+        overrides["attention_dropout"] = arguments.attention_dropout
+    if arguments.mask_time_prob:
+        overrides |= {"apply_spec_augment": True, "mask_time_prob": arguments.mask_time_prob}
+    model = _load(arguments, genres, overrides)
+    if arguments.feature_encoder != "trained":
+        cast(Any, model).freeze_feature_encoder()
+    return model
+
+
+def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
     if arguments.model_name_or_path == TINY:
-        return _tiny(genres)
+        return _tiny(genres, overrides)
     name = arguments.model_name_or_path
     try:
         with hub.explained(name):
@@ -60,13 +74,14 @@ def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:
                 ignore_mismatched_sizes=True,
                 id2label=dict(enumerate(genres)),
                 label2id=_label2id(genres),
+                **overrides,
             )
             return model
     except ValueError as error:
         raise TrainingError(f"{name} is no audio encoder that transformers can classify with.") from error
 
 
-def _tiny(genres: list[str]) -> PreTrainedModel:
+def _tiny(genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
     """DistilHuBERT's architecture, an eighth as wide. A few minutes of training need no regularisation yet."""
     config = HubertConfig(
         conv_dim=(96,) * 7,
@@ -79,14 +94,13 @@ def _tiny(genres: list[str]) -> PreTrainedModel:
         # bf16 on CPUs with AMX: the model learns the wrong numbers, and is useless in float32.
         num_conv_pos_embedding_groups=4,
         hidden_dropout=0.0,
-        attention_dropout=0.0,
         activation_dropout=0.0,
         feat_proj_dropout=0.0,
         final_dropout=0.0,
         layerdrop=0.0,
-        mask_time_prob=0.0,
         id2label=dict(enumerate(genres)),
         label2id=_label2id(genres),
+        **({"attention_dropout": 0.0, "mask_time_prob": 0.0} | overrides),
     )
     return HubertForSequenceClassification(config)
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -16,6 +16,7 @@ from training.errors import TrainingError
 logger = logging.getLogger(__name__)
 
 SplitName = Literal["random", "artist"]
+Part = Literal["train", "validation", "test"]
 
 HELD_OUT = 0.1
 
@@ -36,22 +37,33 @@ _NO_ARTISTS = (
 
 @dataclass(frozen=True)
 class Split:
-    """name: for reports. validation: chooses the epoch; the same object as `test` in the random split. caution: how the
-    split flatters the figures, None when it does not."""
+    """Which clips of `dataset` train a model, choose its epoch, and test it.
+
+    name: for reports. indices: into `dataset`, ascending, by part. chosen_on_test: the test clips are the validation
+    clips. caution: how the split flatters the figures, None when it does not.
+    """
 
     name: str
-    train: datasets.Dataset
-    validation: datasets.Dataset
-    test: datasets.Dataset
+    dataset: datasets.Dataset
+    indices: Mapping[Part, list[int]]
+    chosen_on_test: bool
     caution: str | None
 
     @property
-    def chosen_on_test(self) -> bool:
-        return self.validation is self.test
+    def train(self) -> datasets.Dataset:
+        return self.dataset.select(self.indices["train"])
+
+    @property
+    def validation(self) -> datasets.Dataset:
+        return self.dataset.select(self.indices["validation"])
+
+    @property
+    def test(self) -> datasets.Dataset:
+        return self.dataset.select(self.indices["test"])
 
     @property
     def sizes(self) -> dict[str, int]:
-        return {part: len(getattr(self, part)) for part in ("train", "validation", "test")}
+        return {part: len(indices) for part, indices in self.indices.items()}
 
 
 def split(clips: Clips, name: SplitName, seed: int) -> Split:
@@ -121,13 +133,9 @@ def _made(
 ) -> Split:
     _require_genres(clips, {"train": train, "validation": validation, "test": test})
     _require_disjoint(clips, train, [held or chosen for held, chosen in zip(test, validation, strict=True)])
-    tested = _select(clips.dataset, test)
-    chosen = tested if validation is test else _select(clips.dataset, validation)
-    return Split(name, _select(clips.dataset, train), chosen, tested, caution)
-
-
-def _select(dataset: datasets.Dataset, chosen: list[bool]) -> datasets.Dataset:
-    return dataset.select([index for index, is_chosen in enumerate(chosen) if is_chosen])
+    parts: dict[Part, list[bool]] = {"train": train, "validation": validation, "test": test}
+    indices = {part: [index for index, is_in in enumerate(member) if is_in] for part, member in parts.items()}
+    return Split(name, clips.dataset, indices, validation is test, caution)
 
 
 def _require_genres(clips: Clips, parts: dict[str, list[bool]]) -> None:

@@ -2,33 +2,27 @@
 
 import copy
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from transformers import (
-    EvalPrediction,
-    PreTrainedModel,
-    Trainer,
-    TrainerState,
-    Wav2Vec2FeatureExtractor,
-    set_seed,
-)
+from transformers import PreTrainedModel, Trainer, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from training import artefact, card, hub, metrics, runs
+from training import artefact, averaging, card, encoder_cache, hub, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
-from training.data import Clips, load_clips
+from training.data import Clips
 from training.errors import TrainingError
 from training.export import export_graph
-from training.features import MAX_WINDOWS, ClipWindows, TrainingWindows
-from training.model import TINY, load_extractor, load_model, window_samples
-from training.predictions import Predictions
+from training.job import Job, prepare, with_encoder_cache
+from training.model import TINY, load_model, window_samples
+from training.plan import plan
 from training.report import Report, SplitReport, measure
 from training.robustness import answers, robustness
-from training.splits import Split, folds, split
+from training.splits import Split
+from training.trainer import GenreTrainer, build, predict
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +38,17 @@ _RECIPE = (
     "weight_decay",
     "lr_scheduler_type",
     "label_smoothing_factor",
+    "mixup",
+    "class_weights",
+    "layer_decay",
+    "early_stopping_patience",
+    "average_checkpoints",
+    "bf16",
+    "fp16",
 )
+
+# Of these and the options of data and model, the card shows those that are set.
+_SHOWN = {*_RECIPE, "random_crop", "augment", "feature_encoder", "attention_dropout", "mask_time_prob"} - {"seed"}
 
 
 def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Path:
@@ -57,31 +61,34 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     output_dir = Path(str(arguments.output_dir))
     if data.folds and arguments.push_to_hub:
         raise TrainingError("--folds measures a recipe and leaves no model to push. Train once more without it.")
-    with arguments.main_process_first(local=False, desc="the output folder"):
-        runs.claim(output_dir, _settings(data, base, arguments))
+    if not arguments.dry_run:
+        with arguments.main_process_first(local=False, desc="the output folder"):
+            runs.claim(output_dir, _settings(data, base, arguments))
     hub_model_id = _preflight(arguments)
-    with arguments.main_process_first(local=False, desc="the clips"):
-        clips = load_clips(data)
-    splits = _splits(clips, data, arguments.seed)
-    extractor = load_extractor(base, max_duration_s=data.max_duration_s)
+    job = prepare(data, base, arguments)
+    if arguments.dry_run:
+        logger.info("%s", plan(job))
+        return output_dir
+    job = with_encoder_cache(job)
+    clips, splits = job.clips, job.splits
     folder = output_dir if data.folds else output_dir / runs.MODEL_FOLDER
     reports: list[SplitReport] = []
     for number, chosen in enumerate(splits):
         split_arguments = copy.copy(arguments)
         split_arguments.output_dir = str(output_dir if len(splits) == 1 else output_dir / chosen.name.replace(" ", "-"))
-        trainer, report = _train_on(chosen, clips, data, base, split_arguments, extractor)
+        trainer, report = _train_on(chosen, replace(job, arguments=split_arguments))
         reports.append(report)
         model = trainer.accelerator.unwrap_model(trainer.model)
         if number == 0 and not data.folds and trainer.is_world_process_zero():
             artefact.save(
                 folder,
                 model,
-                extractor,
+                job.extractor,
                 window_s=data.max_duration_s,
                 temperature=report.temperature,
                 uncertain_below=report.threshold.uncertain_below,
             )
-            export_graph(folder, samples=window_samples(extractor, data.max_duration_s))
+            export_graph(folder, samples=window_samples(job.extractor, data.max_duration_s))
             artefact.stamp_graphs(folder)
     if arguments.process_index == 0:
         whole = _report(data, base, arguments, clips, model, tuple(reports))
@@ -96,46 +103,25 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     return folder
 
 
-def _splits(clips: Clips, data: DataArguments, seed: int) -> list[Split]:
-    if data.folds:
-        return folds(clips, data.folds, seed)
-    if data.split != "both":
-        return [split(clips, data.split, seed)]
-    # The figures of the model that is kept shall hold for artists that were never heard.
-    artist, random = split(clips, "artist", seed), split(clips, "random", seed)
-    return [artist, random] if artist.name == "artist" else [random]
-
-
-def _train_on(
-    chosen: Split,
-    clips: Clips,
-    data: DataArguments,
-    base: ModelArguments,
-    arguments: GenreTrainingArguments,
-    extractor: Wav2Vec2FeatureExtractor,
-) -> tuple[Trainer, SplitReport]:
+def _train_on(chosen: Split, job: Job) -> tuple[GenreTrainer, SplitReport]:
     """Train a model on one split, keep its best epoch, test it once."""
     logger.info("Split %s: %s", chosen.name, ", ".join(f"{count} {part}" for part, count in chosen.sizes.items()))
+    arguments, extractor, window_s = job.arguments, job.extractor, job.data.max_duration_s
     with arguments.main_process_first(local=False, desc="the checkpoints"):
         checkpoint = arguments.resume_from_checkpoint or runs.last_checkpoint(Path(str(arguments.output_dir)))
     if checkpoint is not None:
         logger.info("Resuming at %s", checkpoint)
     set_seed(arguments.seed)
-    window_s = data.max_duration_s
-    validation = ClipWindows(chosen.validation, extractor, window_s=window_s, max_windows=MAX_WINDOWS)
-    trainer = Trainer(
-        model=load_model(base, clips.genres),
-        args=arguments,
-        train_dataset=TrainingWindows(
-            chosen.train, extractor, window_s=window_s, random_crop=data.random_crop, augment=data.augmentation
-        ),
-        eval_dataset=validation,
-        compute_metrics=lambda prediction: _epoch_metrics(prediction, validation),
-        processing_class=extractor,
-    )
-    _fit(trainer, checkpoint)
+    model = load_model(job.base, job.clips.genres)
+    with encoder_cache.bypassed(model, wanted=job.encoded is not None):
+        trainer = build(job, chosen, model=model)
+        _fit(trainer, checkpoint)
+        averaging.keep_mean_if_better(trainer)
+    # From here on the whole model, as it will be served.
     trainer.compute_metrics = None
-    validated = _predict(trainer, validation)
+    validation = job.windows(chosen.validation)
+    validated = predict(trainer, validation)
+    tested = validated if chosen.chosen_on_test else predict(trainer, job.windows(chosen.test))
     robust: dict[str, npt.NDArray[np.bool_]] = {}
     # By the first process alone, which alone reports it.
     if arguments.robustness and trainer.is_world_process_zero():
@@ -143,13 +129,10 @@ def _train_on(
         robust = robustness(
             chosen.test, answers(model, extractor, window_s=window_s), sampling_rate=extractor.sampling_rate
         )
-    test = validation
-    if not chosen.chosen_on_test:
-        test = ClipWindows(chosen.test, extractor, window_s=window_s, max_windows=MAX_WINDOWS)
     report = measure(
-        validated if chosen.chosen_on_test else _predict(trainer, test),
+        tested,
         None if chosen.chosen_on_test else validated,
-        clips.genres,
+        job.clips.genres,
         split=chosen.name,
         caution=chosen.caution,
         clips=chosen.sizes,
@@ -174,21 +157,6 @@ def _fit(trainer: Trainer, checkpoint: Path | str | None) -> None:
     trainer._load_from_checkpoint(str(Path(checkpoint).with_name(Path(best or checkpoint).name)))
 
 
-def _epoch_metrics(prediction: EvalPrediction, windows: ClipWindows) -> dict[str, float]:
-    """accuracy and macro_f1 of whole clips, each in 0..1."""
-    logits = np.asarray(prediction.predictions)
-    probabilities = Predictions(logits, windows.clips, windows.references).probabilities()
-    return {
-        "accuracy": metrics.accuracy(probabilities, windows.references),
-        "macro_f1": metrics.macro_f1(probabilities, windows.references),
-    }
-
-
-def _predict(trainer: Trainer, windows: ClipWindows) -> Predictions:
-    logits = np.asarray(trainer.predict(windows).predictions)
-    return Predictions(logits, windows.clips, windows.references)
-
-
 def _curve(trainer: Trainer) -> list[dict[str, float]]:
     """Loss and accuracy by step, as the Trainer logged them."""
     points: dict[float, dict[str, float]] = {}
@@ -209,7 +177,12 @@ def _push(folder: Path, hub_model_id: str) -> None:
 
 
 def _settings(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> dict[str, Any]:
-    return asdict(data) | asdict(base) | {name: getattr(arguments, name) for name in _RECIPE}
+    return asdict(data) | asdict(base) | {name: _plain(getattr(arguments, name)) for name in _RECIPE}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON and a reader of the card understand: an enumeration by its value."""
+    return getattr(value, "value", value)
 
 
 def _preflight(arguments: GenreTrainingArguments) -> str | None:
@@ -238,7 +211,7 @@ def _report(
         dataset_revision=clips.revision,
         base_model=_base_name(base.model_name_or_path),
         base_model_id=None if tiny or local else base.model_name_or_path,
-        recipe={name: value for name, value in arguments.to_dict().items() if name in _RECIPE and name != "seed"},
+        recipe={name: value for name, value in _settings(data, base, arguments).items() if name in _SHOWN and value},
         seed=arguments.seed,
         skipped=clips.skipped,
         window_s=data.max_duration_s,

@@ -1,0 +1,64 @@
+"""The training job in this process, on a few made clips, with the small model, which has no dropout."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.command_line import parse
+from training.train import train
+
+_COMMON = (
+    *("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2"),
+    *("--max_duration_s", "1", "--learning_rate", "1e-3", "--no_robustness", "--disable_tqdm", "True"),
+)
+
+
+def _train(output_dir: Path, *options: str) -> Path:
+    command = [*_COMMON, "--model_name_or_path", "tiny", "--output_dir", str(output_dir), *options]
+    return train(*parse("test", command))
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return weights
+
+
+def test_steps_gathered_from_small_batches_are_those_of_large_ones(tmp_path: Path) -> None:
+    large = _train(tmp_path / "large", "--per_device_train_batch_size", "4", "--max_steps", "3")
+    small = ("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4", "--max_steps", "3")
+    gathered = _weights(_train(tmp_path / "small", *small))
+    for name, weight in _weights(large).items():
+        torch.testing.assert_close(gathered[name], weight, atol=1e-4, rtol=1e-3)
+
+
+def test_a_frozen_encoder_stays_and_the_rest_learns_cached_or_not(tmp_path: Path) -> None:
+    start, frozen, cached = (
+        _weights(_train(tmp_path / name, "--feature_encoder", encoder, "--max_steps", steps))
+        for name, encoder, steps in (("start", "frozen", "1"), ("frozen", "frozen", "3"), ("cached", "cached", "3"))
+    )
+    assert frozen.keys() == cached.keys() == start.keys()
+    for name, weight in frozen.items():
+        assert torch.equal(weight, start[name]) == ("feature_extractor" in name), name
+        # What the cache holds is rounded to bfloat16.
+        torch.testing.assert_close(cached[name], weight, atol=5e-3, rtol=0)
+
+
+def test_a_dry_run_tells_the_work_and_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        _train(tmp_path / "run", "--recipe", "best", "--num_train_epochs", "5", "--dry_run")
+    for line in ("20 of made music, 10 genres", "10 train, 10 validation, 10 test", "steps", "10 of 8 clips"):
+        assert line in caplog.text
+    assert "encoder cache" in caplog.text
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_gives_defaults_that_an_option_overrules() -> None:
+    _, base, arguments = parse("test", ["--recipe", "best"])
+    assert (base.feature_encoder, arguments.bf16) == ("cached", True)
+    _, base, arguments = parse("test", ["--recipe", "best", "--feature_encoder", "frozen"])
+    assert (base.feature_encoder, arguments.bf16) == ("frozen", True)
+    _, base, arguments = parse("test", [])
+    assert (base.feature_encoder, arguments.bf16, arguments.learning_rate) == ("trained", False, 5e-5)

@@ -1,0 +1,73 @@
+"""What the trainings of a run share: the clips and their splits, the feature extractor, the encoder's cached output."""
+
+from dataclasses import dataclass, replace
+
+import datasets
+import torch
+from transformers import Wav2Vec2FeatureExtractor, set_seed
+
+from training import encoder_cache
+from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
+from training.data import Clips, load_clips
+from training.encoder_cache import EncodedClips
+from training.features import MAX_WINDOWS, ClipWindows
+from training.model import load_extractor, load_model
+from training.splits import Split, folds, split
+
+
+@dataclass(frozen=True)
+class Job:
+    """splits: the first is that of the model that is kept. encoded: the clips through the frozen encoder, if that is
+    cached."""
+
+    data: DataArguments
+    base: ModelArguments
+    arguments: GenreTrainingArguments
+    clips: Clips
+    splits: list[Split]
+    extractor: Wav2Vec2FeatureExtractor
+    encoded: EncodedClips | None = None
+
+    def windows(self, clips: datasets.Dataset) -> ClipWindows:
+        """The windows of some of the clips, as the service would cut them."""
+        return ClipWindows(clips, self.extractor, window_s=self.data.max_duration_s, max_windows=MAX_WINDOWS)
+
+
+def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Job:
+    """Load and split the clips. Raises TrainingError for what must be changed before the first step."""
+    with arguments.main_process_first(local=False, desc="the clips"):
+        clips = load_clips(data)
+    splits = _splits(clips, data, arguments.seed)
+    return Job(data, base, arguments, clips, splits, load_extractor(base, max_duration_s=data.max_duration_s))
+
+
+def with_encoder_cache(job: Job) -> Job:
+    """With the clips through the frozen encoder, where it is to be cached: once for all splits."""
+    if job.base.feature_encoder != "cached":
+        return job
+    arguments = job.arguments
+    # A new small model draws its encoder from the seed.
+    set_seed(arguments.seed)
+    model = load_model(job.base, job.clips.genres)
+    torch.nn.Module.to(model, arguments.device)
+    windows = job.windows(job.clips.dataset)
+    with arguments.main_process_first(desc="the encoder's output"):
+        encoded = encoder_cache.encode(
+            job.clips,
+            windows,
+            model,
+            encoder_cache.default_folder(),
+            bf16=arguments.bf16,
+            batch_size=arguments.per_device_eval_batch_size,
+        )
+    return replace(job, encoded=encoded)
+
+
+def _splits(clips: Clips, data: DataArguments, seed: int) -> list[Split]:
+    if data.folds:
+        return folds(clips, data.folds, seed)
+    if data.split != "both":
+        return [split(clips, data.split, seed)]
+    # The figures of the model that is kept shall hold for artists that were never heard.
+    artist, random = split(clips, "artist", seed), split(clips, "random", seed)
+    return [artist, random] if artist.name == "artist" else [random]

@@ -1,0 +1,91 @@
+"""Search hyper-parameters with the Trainer's own backend, Optuna.
+
+    python -m training.search --n_trials 20 --split artist --recipe best --output_dir runs/search
+
+All options of training are accepted. A trial trains on the first split and is judged by the accuracy on validation
+clips after its last epoch. The trials are kept in OUTPUT_DIR/trials.db: the same command again adds as many to them.
+"""
+
+import argparse
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import PreTrainedModel
+from transformers.trainer_utils import SaveStrategy
+
+from training import command_line, encoder_cache
+from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
+from training.errors import TrainingError
+from training.job import Job, prepare, with_encoder_cache
+from training.model import load_model
+from training.trainer import build
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """The exit code: 0 when searched, 1 when somebody must change something, 2 for a wrong option."""
+    parser = argparse.ArgumentParser(prog="python -m training.search", description=__doc__.splitlines()[0])
+    parser.add_argument("--n_trials", type=int, default=20, help="trainings to try")
+    options, others = parser.parse_known_args()
+    return command_line.run("python -m training.search", partial(search, n_trials=options.n_trials), others)
+
+
+def search(
+    data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments, *, n_trials: int
+) -> dict[str, Any]:
+    """The options that did best. Raises TrainingError, also where only the test clips could judge."""
+    if arguments.push_to_hub or data.folds:
+        raise TrainingError("A search leaves no model: give it neither --push_to_hub nor --folds.")
+    # A trial leaves nothing but its figures.
+    arguments.save_strategy, arguments.load_best_model_at_end = SaveStrategy.NO, False
+    job = prepare(data, base, arguments)
+    if job.splits[0].chosen_on_test:
+        raise TrainingError("A search on the random split would choose by the test clips. Use --split artist.")
+    job = with_encoder_cache(job)
+    output_dir = Path(str(arguments.output_dir))
+    output_dir.mkdir(parents=True, exist_ok=True)
+    trainer = build(job, job.splits[0], model_init=partial(_model, job))
+    best = trainer.hyperparameter_search(
+        hp_space=_space,
+        compute_objective=lambda measured: measured["eval_accuracy"],
+        n_trials=n_trials,
+        direction="maximize",
+        backend="optuna",
+        study_name="genre",
+        storage=f"sqlite:///{output_dir / 'trials.db'}",
+        load_if_exists=True,
+    )
+    # The other processes get None.
+    if best is None:
+        return {}
+    options = " ".join(f"--{name} {value:g}" for name, value in best.hyperparameters.items())
+    count = job.splits[0].sizes["validation"]
+    logger.info("Best accuracy on %d validation clips: %.3f, with %s", count, best.objective, options)
+    return dict(best.hyperparameters)
+
+
+def _model(job: Job) -> PreTrainedModel:
+    model = load_model(job.base, job.clips.genres)
+    if job.encoded is not None:
+        encoder_cache.bypass(model)
+    return model
+
+
+def _space(trial: "Trial") -> dict[str, Any]:
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True),
+        "warmup_steps": trial.suggest_float("warmup_steps", 0.0, 0.3),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-4, 0.1, log=True),
+        "per_device_train_batch_size": trial.suggest_categorical("per_device_train_batch_size", [4, 8, 16]),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
