@@ -8,10 +8,12 @@ The same command again resumes at the last checkpoint. `--help` explains every o
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser
 
+from training import storage
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.errors import TrainingError
 from training.train import train
@@ -29,7 +31,8 @@ def main() -> int:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        train(data, base, arguments)
+        with storage.explained(Path(str(arguments.output_dir))):
+            train(data, base, arguments)
     except TrainingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

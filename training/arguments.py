@@ -78,6 +78,10 @@ class ModelArguments:
         metadata={"help": "A HuBERT, wav2vec2 or WavLM on the Hub or in a folder, or `tiny` for a small new HuBERT."},
     )
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of that model on the Hub."})
+    new_head: bool = field(
+        default=False,
+        metadata={"help": "Let a model that tells other genres learn those of the data; otherwise they stop the run."},
+    )
 
 
 @dataclass

@@ -8,8 +8,9 @@ import hashlib
 import io
 import logging
 import os
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,10 +59,13 @@ class Clips:
         return names
 
 
-def load_clips(arguments: DataArguments) -> Clips:
+def load_clips(arguments: DataArguments, known_genres: Sequence[str] | None = None) -> Clips:
     """Load `--dataset`, leave out what cannot be decoded with one warning each.
 
-    Raises TrainingError when the data set cannot be had, or a genre has fewer than two usable clips.
+    known_genres: those that a fine-tuned base tells, in the order of its outputs, which becomes that of the clips.
+
+    Raises TrainingError when the data set cannot be had, a genre has fewer than two usable clips, or the genres are not
+    the known ones.
     """
     source = arguments.dataset
     revision = None
@@ -73,6 +77,9 @@ def load_clips(arguments: DataArguments) -> Clips:
         dataset = _from_archive(Path(source))
     else:
         dataset, revision = _from_hub(source, arguments.dataset_revision)
+    require_distinct(dataset.features["genre"].names)
+    if known_genres is not None:
+        dataset = _aligned(dataset, list(known_genres))
     dataset, digests, skipped = _usable(dataset, arguments.max_duration_s)
     name = PurePosixPath(source).name if Path(source).exists() else source
     return Clips(dataset, digests, MADE_MUSIC if source == SYNTHETIC else name, revision, skipped)
@@ -188,11 +195,53 @@ def _genres(source: PurePosixPath | Path, with_clips: set[Any], folders: set[Any
         raise TrainingError(
             f"{source.name} holds no audio. It needs folders <genre>/<clip>, such as jazz/jazz.00001.wav."
         )
+    for folder in sorted(with_clips):
+        if inside := sorted(other for other in with_clips if folder in other.parents):
+            raise TrainingError(
+                f"In {source.name}, clips lie both in {folder.name or 'the top folder'} and in the folder "
+                f"{inside[0].name} inside it. Keep each genre's clips in one folder of its own."
+            )
+    if with_clips <= {source, PurePosixPath(".")}:
+        raise TrainingError(f"The clips of {source.name} lie in no genre folder. It needs folders <genre>/<clip>.")
     holding = with_clips | {parent for folder in with_clips for parent in folder.parents}
     beside = {folder for folder in folders if folder.parent in {clips.parent for clips in with_clips}}
     if empty := sorted(folder.name for folder in beside - holding if not folder.name.startswith((".", "__MACOSX"))):
         raise TrainingError(f"The genre folder {empty[0]} of {source.name} holds no audio. Fill it or remove it.")
     return sorted({folder.name for folder in with_clips})
+
+
+def require_distinct(genres: Sequence[str]) -> None:
+    """`hip-hop` and `Hiphop` are one genre, written twice by mistake. Raises TrainingError."""
+    spelt: dict[str, str] = {}
+    for genre in genres:
+        other = spelt.setdefault(re.sub(r"[\W_]+", "", genre.casefold()) or genre, genre)
+        if other != genre:
+            raise TrainingError(f"{other!r} and {genre!r} look like one genre. Give its clips one spelling.")
+
+
+def require_known(genres: Sequence[str], known: Sequence[str]) -> None:
+    """Raises TrainingError, which names what differs, unless both are the same genres in whatever order."""
+    if set(genres) == set(known):
+        return
+    unknown, missing = sorted(set(genres) - set(known)), sorted(set(known) - set(genres))
+    differ = [f"it does not know {', '.join(unknown)}"] if unknown else []
+    differ += [f"the data has no {', '.join(missing)}"] if missing else []
+    raise TrainingError(
+        f"The base model is fine-tuned for other genres: {'; '.join(differ)}. Rename the genres of the data, or let "
+        "the base learn new ones with --new_head."
+    )
+
+
+def _aligned(dataset: datasets.Dataset, known: list[str]) -> datasets.Dataset:
+    """The genres numbered as the base numbers them. Only their column is made anew: `align_labels_with_mapping` would
+    write every clip again."""
+    names = dataset.features["genre"].names
+    require_known(names, known)
+    if names == known:
+        return dataset
+    genres = [known.index(names[label]) for label in dataset["genre"]]
+    feature = datasets.ClassLabel(names=known)
+    return dataset.remove_columns("genre").add_column("genre", genres, feature=feature)
 
 
 def _example(genre: str, name: str, content: bytes) -> Example:

@@ -24,7 +24,7 @@ from training.data import Clips, load_clips
 from training.errors import TrainingError
 from training.export import export_graph
 from training.features import MAX_WINDOWS, ClipWindows, TrainingWindows
-from training.model import TINY, load_extractor, load_model, window_samples
+from training.model import TINY, known_genres, load_extractor, load_model, window_samples
 from training.predictions import Predictions
 from training.report import Report, SplitReport, measure
 from training.robustness import answers, robustness
@@ -60,10 +60,12 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     with arguments.main_process_first(local=False, desc="the output folder"):
         runs.claim(output_dir, _settings(data, base, arguments))
     hub_model_id = _preflight(arguments)
-    with arguments.main_process_first(local=False, desc="the clips"):
-        clips = load_clips(data)
-    splits = _splits(clips, data, arguments.seed)
+    # The base first: it is small, and the clips may be hours of download.
+    known = known_genres(base)
     extractor = load_extractor(base, max_duration_s=data.max_duration_s)
+    with arguments.main_process_first(local=False, desc="the clips"):
+        clips = load_clips(data, known)
+    splits = _splits(clips, data, arguments.seed)
     folder = output_dir if data.folds else output_dir / runs.MODEL_FOLDER
     reports: list[SplitReport] = []
     for number, chosen in enumerate(splits):
