@@ -20,6 +20,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from training import artefact, card, hub, metrics, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
+from training.checkpoints import ExactResume
 from training.data import Clips, load_clips
 from training.errors import TrainingError
 from training.export import export_graph
@@ -125,15 +126,22 @@ def _train_on(
     set_seed(arguments.seed)
     window_s = data.max_duration_s
     validation = ClipWindows(chosen.validation, extractor, window_s=window_s, max_windows=MAX_WINDOWS)
+    windows = TrainingWindows(
+        chosen.train,
+        extractor,
+        window_s=window_s,
+        seed=arguments.seed,
+        random_crop=data.random_crop,
+        augment=data.augmentation,
+    )
     trainer = Trainer(
         model=load_model(base, clips.genres),
         args=arguments,
-        train_dataset=TrainingWindows(
-            chosen.train, extractor, window_s=window_s, random_crop=data.random_crop, augment=data.augmentation
-        ),
+        train_dataset=windows,
         eval_dataset=validation,
         compute_metrics=lambda prediction: _epoch_metrics(prediction, validation),
         processing_class=extractor,
+        callbacks=[ExactResume(windows)],
     )
     _fit(trainer, checkpoint)
     trainer.compute_metrics = None
