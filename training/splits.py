@@ -24,7 +24,7 @@ _PARTS = 10
 
 _LISTS = Path(__file__).parent / "splits"
 
-_RANDOM_CAUTION = (
+RANDOM_CAUTION = (
     "the best epoch was chosen on the test clips themselves, and clips of one artist, even of one recording, are on "
     "both sides. On GTZAN that lifts accuracy by ten points and more over artists that were never heard (Sturm, 2013)."
 )
@@ -62,7 +62,7 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
         return _fault_filtered(clips)
     if not _knows_artists(clips):
         logger.warning("--split artist falls back to random: %s", _NO_ARTISTS)
-        return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {_RANDOM_CAUTION}")
+        return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {RANDOM_CAUTION}")
     parts = _dealt(clips, _PARTS, seed)
     test = [part == 0 for part in parts]
     validation = [part == 1 for part in parts]
@@ -102,7 +102,7 @@ def _random(clips: Clips, seed: int) -> Split:
         count = max(1, round(HELD_OUT * len(ranked)))
         held_out.update(index for _, index in sorted(ranked)[:count])
     test = [index in held_out for index in range(len(clips.dataset))]
-    return _made(clips, "random", [not held for held in test], test, test, _RANDOM_CAUTION)
+    return _made(clips, "random", [not held for held in test], test, test, RANDOM_CAUTION)
 
 
 def _fault_filtered(clips: Clips) -> Split:

@@ -30,6 +30,7 @@ from training.predictions import Predictions
 from training.report import Report, SplitReport, measure
 from training.robustness import answers, robustness
 from training.splits import Split, folds, split
+from training.streaming import StreamedWindows, stream_clips
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +66,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     known = known_genres(base)
     extractor = load_extractor(base, max_duration_s=data.max_duration_s)
     with arguments.main_process_first(local=False, desc="the clips"):
-        clips = load_clips(data, known)
-    splits = _splits(clips, data, arguments.seed)
+        clips, splits = _clips(data, output_dir, arguments.seed, known)
     folder = output_dir if data.folds else output_dir / runs.MODEL_FOLDER
     reports: list[SplitReport] = []
     for number, chosen in enumerate(splits):
@@ -97,6 +97,14 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         if hub_model_id is not None:
             _push(folder, hub_model_id)
     return folder
+
+
+def _clips(data: DataArguments, output_dir: Path, seed: int, known: list[str] | None) -> tuple[Clips, list[Split]]:
+    if data.streaming:
+        clips, streamed = stream_clips(data, output_dir / runs.HELD_OUT_FOLDER, seed, known)
+        return clips, [streamed]
+    clips = load_clips(data, known)
+    return clips, _splits(clips, data, seed)
 
 
 def _splits(clips: Clips, data: DataArguments, seed: int) -> list[Split]:
@@ -134,14 +142,15 @@ def _train_on(
         random_crop=data.random_crop,
         augment=data.augmentation,
     )
+    training_data = StreamedWindows(chosen.train, windows) if data.streaming else windows
     trainer = Trainer(
         model=load_model(base, clips.genres),
         args=arguments,
-        train_dataset=windows,
+        train_dataset=training_data,
         eval_dataset=validation,
         compute_metrics=lambda prediction: _epoch_metrics(prediction, validation),
         processing_class=extractor,
-        callbacks=[ExactResume(windows)],
+        callbacks=[ExactResume(training_data)],
     )
     _fit(trainer, checkpoint)
     trainer.compute_metrics = None
