@@ -156,6 +156,13 @@ def test_a_data_set_on_the_hub_whose_genres_are_text(hub: HubStandIn, tmp_path: 
     assert len(_epoch(split.train, 0)) == len(split.train) == 18
 
 
+def test_a_sample_to_calibrate_with_holds_no_held_out_clip(folder: Path, tmp_path: Path) -> None:
+    clips, split = stream_clips(_arguments(folder), tmp_path, seed=1)
+    sample = split.train.sample(10)
+    assert len(sample) == 10
+    assert not {hashlib.sha256(audio["bytes"]).hexdigest() for audio in sample["audio"]} & set(clips.digests)
+
+
 def test_a_genre_of_one_clip_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "jazz").mkdir(parents=True)
     (tmp_path / "data" / "polka").mkdir()

@@ -24,6 +24,7 @@ from training.errors import TrainingError
 from training.model import known_genres, window_samples
 from training.quantise import CALIBRATION_CLIPS, compare, quantise
 from training.splits import split
+from training.streaming import stream_clips
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +60,13 @@ def export(output_dir: Path, *, int8: bool) -> int:
     passed = True
     if int8:
         known = known_genres(ModelArguments(model_name_or_path=str(folder)))
-        chosen = split(load_clips(data, known), "random" if data.split == "random" else "artist", seed)
-        ranged = chosen.train.shuffle(seed=seed)
-        ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
+        if data.streaming:
+            _, chosen = stream_clips(data, output_dir / runs.HELD_OUT_FOLDER, seed, known)
+            ranged = chosen.train.sample(CALIBRATION_CLIPS)
+        else:
+            chosen = split(load_clips(data, known), "random" if data.split == "random" else "artist", seed)
+            ranged = chosen.train.shuffle(seed=seed)
+            ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
         graph = quantise(folder / GRAPH, ranged, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s)
         comparison = compare(
             folder / GRAPH, graph, chosen.test, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s

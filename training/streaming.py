@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import datasets
@@ -48,6 +49,10 @@ class Stream:
         worker = get_worker_info()
         rng = np.random.default_rng([self._seed, number, worker.id if worker else 0])
         return mixed(self._trained(), rng, self._shuffled_bytes)
+
+    def sample(self, count: int) -> datasets.Dataset:
+        """The first clips of the first epoch, in memory."""
+        return datasets.Dataset.from_list([clip for _, clip in islice(self.epoch(0), count)])
 
     def _trained(self) -> Iterator[tuple[str, sources.Example]]:
         left_out = self._aside.held_out.keys() | self._aside.skipped.keys()
