@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def clips() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_an_epoch_over_20_000_clips_at_flat_memory(model_folder: Path, clips: Path, tmp_path: Path) -> None:
-    """Resident memory in the last quarter of the epoch, against that of the second."""
+    """Resident memory in the last quarter of the epoch, against that of the second; batches come and go by 20 MB."""
     log = tmp_path / "log"
     model = ("--dataset", str(clips), "--model_name_or_path", str(model_folder), "--output_dir", str(tmp_path / "run"))
     resident: list[tuple[float, int]] = []
@@ -53,8 +54,8 @@ def test_an_epoch_over_20_000_clips_at_flat_memory(model_folder: Path, clips: Pa
     second = [size for epoch, size in resident if 0.25 <= epoch < 0.5]
     last = [size for epoch, size in resident if epoch >= 0.75]
     assert len(second) > 10 and len(last) > 10, log.read_text()[-2000:]
-    print(f"MB resident: second quarter {max(second) / 1e6:.0f}, last quarter {max(last) / 1e6:.0f}")  # noqa: T201
-    assert max(last) <= 1.03 * max(second)
+    print(f"MB resident: second quarter {median(second) / 1e6:.0f}, last quarter {median(last) / 1e6:.0f}")  # noqa: T201
+    assert median(last) <= 1.03 * median(second)
 
 
 def _epoch(log: Path) -> float | None:
