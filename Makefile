@@ -1,4 +1,4 @@
-# make env | demo | test | bench | check | lock. PYTHON chooses the interpreter (3.11 or newer).
+# make env | demo | test | test-slow | bench | check | lock. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
@@ -6,7 +6,7 @@ DEMO := runs/demo
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_duration_s 3 --random_crop \
 	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 --bf16 --use_cpu
 
-.PHONY: env demo test bench check lock
+.PHONY: env demo test test-slow bench check lock
 
 env: .venv/installed
 
@@ -29,6 +29,10 @@ $(DEMO)/clips: | env
 
 test: env
 	$(BIN)/pytest
+
+# What takes tens of minutes: an epoch over 20,000 streamed clips at flat memory.
+test-slow: env
+	$(BIN)/pytest -m slow -s
 
 # Compare the service with the stock way on this machine; leave it alone meanwhile (a quarter of an hour).
 bench: env

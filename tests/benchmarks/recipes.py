@@ -62,7 +62,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recipes", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write each run here, a line each; none that is there runs again")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write each run here, a line each; none that is there runs again"
+    )
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="some variants")
     parser.add_argument("--home", type=Path, help="keep music and models here; what is there already is not made again")
     options = parser.parse_args()
