@@ -39,6 +39,14 @@ bench: env
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks --json runs/benchmark.json
 
+# What an epoch costs by the course's recipe and by the best one (ten minutes), and what each option is worth (an hour).
+bench-train: env
+	$(BIN)/python -m tests.benchmarks.training
+
+bench-recipes: env
+	mkdir -p runs
+	$(BIN)/python -m tests.benchmarks.recipes --json runs/recipes.jsonl
+
 check: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -8,6 +8,7 @@ at any time.
 import hashlib
 import logging
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -191,6 +192,7 @@ def _write(
     loader = DataLoader(
         Subset(windows, range(done, needed.windows)), batch_size=batch_size, collate_fn=default_data_collator
     )
+    started = time.perf_counter()
     try:
         with part.open("ab") as file, tqdm(total=needed.windows, initial=done, desc="Encoding", unit="window") as bar:
             file.truncate(done * needed.window_bytes)
@@ -201,6 +203,7 @@ def _write(
     except OSError as error:
         raise full from error
     part.rename(path)
+    logger.info("Encoded %d windows in %.1f s", needed.windows - done, time.perf_counter() - started)
 
 
 def _fingerprint(clips: Clips, windows: ClipWindows, model: PreTrainedModel, *, bf16: bool) -> str:
