@@ -21,6 +21,7 @@ from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAu
 __all__ = [
     "AudioError",
     "AudioFile",
+    "Progress",
     "Recording",
     "Waveform",
     "Window",
@@ -145,51 +146,64 @@ class AudioFile(ABC):
     def close(self) -> None: ...
 
 
-class WindowReader:
-    """Reads the windows of a recording one by one, so that memory does not grow with its length.
+@dataclass
+class Progress:
+    """How far the reading of a recording has come: all that the next window has to know of those before it.
 
-    sampling_rate: Hz, of the model. window_s: the model's length.
     duration_s: length of the recording in seconds, as its header says until the file proves shorter.
-    analysed_s: how many seconds were audible in a window so far.
+    analysed_s: how many seconds were audible in a window so far. end_s: where the last sample was found.
     """
 
-    def __init__(self, audio: AudioFile, *, sampling_rate: int, window_s: float) -> None:
-        self.duration_s = audio.duration_s
-        self.analysed_s = 0.0
-        self._audio = audio
-        self._sampling_rate = sampling_rate
-        self._window_s = window_s
-        self._end_s = 0.0
-        self._heard_silence = False
-
-    def read(self, start_s: float) -> Window | None:
-        """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
-        nothing to hear. Start at the first window, and go forward."""
-        if start_s > 0 and start_s >= self.duration_s:
-            return None
-        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
-        end_s = start_s + len(waveform) / self._sampling_rate
-        if len(waveform):
-            self._end_s = end_s
-        samples = round(self._window_s * self._sampling_rate)
-        if len(waveform) < samples and start_s + self._window_s <= self.duration_s:
-            # The header promised more than there is: the recording ends where its last sample was found.
-            self.duration_s = self._end_s
-        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
-            return None
-        if not _is_audible(waveform, self._sampling_rate):
-            self._heard_silence = True
-            return None
-        self.analysed_s = min(self.analysed_s + end_s - start_s, self.duration_s)
-        return Window(start_s, end_s, fill(waveform, samples))
+    duration_s: float
+    analysed_s: float = 0.0
+    end_s: float = 0.0
+    heard_silence: bool = False
 
     def require_sound(self) -> None:
         """After the last window. Raises AudioTooShort or SilentAudio when no window was audible."""
         if self.analysed_s:
             return
-        if self._heard_silence:
+        if self.heard_silence:
             raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
         raise AudioTooShort(f"The audio has {self.duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
+
+
+class WindowReader:
+    """Reads the windows of a recording one by one, so that memory does not grow with its length.
+
+    sampling_rate: Hz, of the model. window_s: the model's length.
+    progress: of another reader of the same recording, to go on where it stopped.
+    """
+
+    def __init__(
+        self, audio: AudioFile, *, sampling_rate: int, window_s: float, progress: Progress | None = None
+    ) -> None:
+        self.progress = progress or Progress(audio.duration_s)
+        self._audio = audio
+        self._sampling_rate = sampling_rate
+        self._window_s = window_s
+
+    def read(self, start_s: float) -> Window | None:
+        """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
+        nothing to hear. Start at the first window, and go forward."""
+        progress = self.progress
+        if start_s > 0 and start_s >= progress.duration_s:
+            return None
+        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
+        end_s = start_s + len(waveform) / self._sampling_rate
+        if len(waveform):
+            progress.end_s = end_s
+        samples = round(self._window_s * self._sampling_rate)
+        if len(waveform) < samples and start_s + self._window_s <= progress.duration_s:
+            # The header promised more than there is: the recording ends where its last sample was found.
+            progress.duration_s = progress.end_s
+        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
+            return None
+        if not _is_audible(waveform, self._sampling_rate):
+            progress.heard_silence = True
+            return None
+        progress.analysed_s = min(progress.analysed_s + end_s - start_s, progress.duration_s)
+        return Window(start_s, end_s, fill(waveform, samples))
 
 
 def open_audio(file: BinaryIO) -> AudioFile:
@@ -221,8 +235,9 @@ def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_w
         reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
         starts = window_starts(audio.duration_s, window_s, max_windows)
         windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
-        reader.require_sound()
-    return Recording(np.stack(windows), duration_s=reader.duration_s, analysed_s=reader.analysed_s)
+        reader.progress.require_sound()
+    progress = reader.progress
+    return Recording(np.stack(windows), duration_s=progress.duration_s, analysed_s=progress.analysed_s)
 
 
 def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
@@ -375,7 +390,9 @@ class _AVFile(AudioFile):
                 skip = max(0, round(early_s * self.sampling_rate))
             for part in planar_float.resample(frame):
                 block: Waveform = part.to_ndarray().mean(axis=0)
-                yield block[skip:]
+                # An empty view would keep its block: all of the recording, where a seek lands at its start.
+                if skip < len(block):
+                    yield block[skip:]
                 skip = max(0, skip - len(block))
 
     def _frames(self, start_s: float) -> Iterator[av.AudioFrame]:
