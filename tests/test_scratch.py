@@ -51,6 +51,7 @@ def test_that_of_a_killed_service_is_swept_at_the_next_start_and_no_other(
         hold.wait()
         assert (killed / "upload.mp3").exists()
         with start() as third:
-            assert set(tmp_path.iterdir()) == {running, folder_of(third), mine, elsewhere}
+            new = folder_of(third)
+            assert set(tmp_path.iterdir()) == {running, new, mine, elsewhere}
             assert (running / "upload.mp3").exists()
     assert set(tmp_path.iterdir()) == {mine, elsewhere}
