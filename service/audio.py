@@ -54,6 +54,8 @@ _BLOCK_FRAMES = 1 << 14
 _RESAMPLER_MARGIN_S = 0.05
 # A decoder that starts in the middle needs a few packets before its output is right: AAC one, WMA two, Opus 80 ms.
 _PREROLL_S = 0.2
+# In a row; what comes after so many is not the recording any more. Millions fit into a file, and each costs time.
+_MOST_DAMAGED_PACKETS = 1_000
 # 120 dB over full scale is no recording; numbers beyond would overflow the model's normalisation.
 _LOUDEST = 1e6
 
@@ -65,7 +67,20 @@ _AV_OPTIONS = {
     "format_whitelist": "aac,ac3,aiff,amr,asf,au,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,"
     "ogg,wav,wv",
     "protocol_whitelist": "",
+    # Bytes that are looked at to find the tracks. FFmpeg keeps all their packets, of which a crafted file has one in 7.
+    "probesize": "1000000",
 }
+
+# What libsndfile is given. It reads two dozen formats more, mostly old and seldom tested.
+_SOUNDFILE_SIGNATURES = (
+    (8, b"WAVE"),
+    (8, b"AIF"),
+    (0, b".snd"),
+    (0, b"fLaC"),
+    (0, b"OggS"),
+    (0, b"ID3"),
+    (0, b"\xff"),
+)
 
 # How files of the known formats begin, as (offset, bytes): one that begins so and does not open is damaged, such as
 # an m4a cut off before its index. FFmpeg gives the same error for it as for a text.
@@ -291,12 +306,12 @@ def _take(blocks: Iterator[Waveform], samples: int) -> Iterator[Waveform]:
 
 
 def _open(file: BinaryIO) -> AudioFile:
-    file.seek(0)
-    try:
-        return _SoundFile(file)
-    except soundfile.SoundFileError:
+    if _begins_with_one_of(_SOUNDFILE_SIGNATURES, file):
         file.seek(0)
-        return _AVFile(file)
+        with suppress(soundfile.SoundFileError):
+            return _SoundFile(file)
+    file.seek(0)
+    return _AVFile(file)
 
 
 def _check(audio: AudioFile) -> None:
@@ -307,10 +322,10 @@ def _check(audio: AudioFile) -> None:
         raise UndecodableAudio(f"The audio has {audio.channels} channels. Send at most {_MAX_CHANNELS}.")
 
 
-def _has_signature(file: BinaryIO) -> bool:
+def _begins_with_one_of(signatures: tuple[tuple[int, bytes], ...], file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(16)
-    return any(head.startswith(signature, offset) for offset, signature in _SIGNATURES)
+    return any(head.startswith(signature, offset) for offset, signature in signatures)
 
 
 class _SoundFile(AudioFile):
@@ -351,7 +366,7 @@ class _AVFile(AudioFile):
         try:
             self._container = av.open(file, mode="r", container_options=_AV_OPTIONS)
         except (av.FFmpegError, ValueError) as error:
-            if _has_signature(file):
+            if _begins_with_one_of(_SIGNATURES, file):
                 raise UndecodableAudio("The audio is damaged or incomplete. Send the whole file.") from error
             raise UnsupportedMedia(f"The file is not audio in a known format. Send {_FORMATS}.") from error
         if not self._container.streams.audio:
@@ -399,10 +414,18 @@ class _AVFile(AudioFile):
         # The first packet may be stamped before the origin: what an encoder puts before the music.
         wanted_s = self._origin_s + start_s - _PREROLL_S if start_s else self._origin_s
         self._container.seek(round(wanted_s * av.time_base))
+        damaged = 0
         for packet in self._container.demux(self._stream):
             # A damaged packet is skipped, as players do; a file of nothing else gives no frame at all.
-            with suppress(av.InvalidDataError):
-                yield from packet.decode()
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                damaged += 1
+                if damaged > _MOST_DAMAGED_PACKETS:
+                    return
+                continue
+            damaged = 0
+            yield from frames
 
     def close(self) -> None:
         self._container.close()
