@@ -3,6 +3,7 @@
 Training and serving share this module and nothing else, so that a model is trained on the samples it is served.
 """
 
+import errno
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -293,7 +294,10 @@ def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:
 def _damage_explained() -> Iterator[None]:
     try:
         yield
-    except (soundfile.SoundFileError, av.FFmpegError) as error:
+    except (soundfile.SoundFileError, av.FFmpegError, ValueError, OSError) as error:
+        # A seek to before the start of the file, where a container points: EINVAL on a disk, ValueError in memory.
+        if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno != errno.EINVAL:
+            raise
         raise UndecodableAudio("The audio is damaged and cannot be decoded. Export it again.") from error
 
 
