@@ -368,7 +368,7 @@ class _AVFile(AudioFile):
 
     def __init__(self, file: BinaryIO) -> None:
         try:
-            self._container = av.open(file, mode="r", container_options=_AV_OPTIONS)
+            self._container = av.open(file, mode="r", container_options=_AV_OPTIONS, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             if _begins_with_one_of(_SIGNATURES, file):
                 raise UndecodableAudio("The audio is damaged or incomplete. Send the whole file.") from error

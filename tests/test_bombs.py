@@ -300,3 +300,26 @@ def test_cut_and_flipped_files_of_every_format_get_an_answer() -> None:
     problems = {outcome for outcome in outcomes if isinstance(outcome, type)}
     assert problems <= {UndecodableAudio, UnsupportedMedia, AudioTooShort}
     assert sum(isinstance(outcome, float) for outcome in outcomes) > len(files) / 3
+
+
+@pytest.mark.parametrize("at", [48, 412])
+def test_a_container_that_points_before_its_start_is_damaged(at: int, tmp_path: Path) -> None:
+    """Found by `make fuzz`: the seek failed in Python, as no error of the audio."""
+    data = bytearray(encode(sweep(0.9, RATE), "wma", RATE))
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    path = tmp_path / "upload"
+    path.write_bytes(data)
+    with path.open("rb") as on_disk:
+        for file in (on_disk, io.BytesIO(data)):
+            with pytest.raises(UndecodableAudio):
+                read_recording(file, sampling_rate=RATE, window_s=1.0, max_windows=3)
+    assert hear(bytes(data)) == ([UndecodableAudio], 0)
+
+
+@pytest.mark.parametrize(("format", "text"), [("m4a", b"M4A "), ("webm", b"ENCODER"), ("mka", b"ENCODER")])
+def test_tags_in_another_encoding_do_no_harm(format: str, text: bytes) -> None:
+    """Found by `make fuzz`: text that is no UTF-8, as old programs wrote it, made a file undecodable."""
+    data = encode(sweep(2.0), format)
+    assert text in data
+    outcomes, _ = hear(data.replace(text, bytes([0xE9]) * len(text)))
+    assert outcomes == pytest.approx([2.0], abs=0.1)
