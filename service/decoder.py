@@ -111,6 +111,8 @@ class Decoder:
             return
         try:
             await self._receive()
+        except DecoderKilled:
+            raise
         except DecoderLost as lost:
             raise DecoderBroken(f"did not start: it {lost}") from None
         self.ready = True

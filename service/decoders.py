@@ -30,6 +30,8 @@ _STEP_CPU_S = 15
 # A step for somebody who has left is worth waiting for: a new process costs half a second of a core.
 _GRACE_S = 1.0
 _RETRY_S = 2
+# Of a step whose process is killed by somebody else, also while it starts.
+_ATTEMPTS = 3
 
 
 class Decoders:
@@ -106,12 +108,13 @@ class Decoders:
         try:
             if seat.decoder.died:
                 self._replace(seat, "killed", "was killed while it was idle")
-            try:
-                return await seat.step(recording, start_s)
-            except DecoderKilled as lost:
-                # Perhaps not for what the file did. Once more.
-                self._replace(seat, "killed", str(lost))
-                return await seat.step(recording, start_s)
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return await seat.step(recording, start_s)
+                except DecoderKilled as lost:
+                    # Perhaps not for what the file did.
+                    self._replace(seat, "killed", str(lost))
+            return await seat.step(recording, start_s)
         except asyncio.CancelledError:
             if seat.decoder.ready:
                 self._replace(seat, "overran", "was ended, as nobody waits for its answer any more")

@@ -245,6 +245,22 @@ def test_a_process_that_is_killed_costs_nothing_but_time() -> None:
     asyncio.run(kill())
 
 
+def test_one_that_is_killed_while_it_starts_costs_nothing_but_time() -> None:
+    """Found by `make soak`, as a 500."""
+
+    async def kill() -> None:
+        async with started() as (decoders, metrics):
+            (starting,) = decoders.pids
+            os.kill(starting, signal.SIGSTOP)
+            reading = asyncio.create_task(read(decoders, WAV))
+            await asyncio.sleep(0.05)
+            os.kill(starting, signal.SIGKILL)
+            assert len(await reading) == 3
+            assert restarts(metrics) == {"killed": 1}
+
+    asyncio.run(kill())
+
+
 def test_one_that_hangs_is_ended_when_nobody_waits_any_more() -> None:
     async def hang() -> None:
         async with started(2) as (decoders, metrics):

@@ -13,10 +13,7 @@ _TAIL = b"\r\n--x--\r\n"
 
 
 class Clients:
-    """Each request a connection of its own. outcomes: statuses, and what the rude did.
-
-    capacity: answers with 200 in a second.
-    """
+    """Each request a connection of its own. outcomes: statuses, and what the rude did."""
 
     def __init__(self, port: int, files: Sequence[bytes], *, seed: int) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -33,7 +30,8 @@ class Clients:
         async def ask() -> None:
             nonlocal answered
             while loop.time() < end:
-                answered += await self._ask(self._random.choice(self._files)) == "200"
+                status = await self._ask(self._random.choice(self._files))
+                answered += status == "200"
 
         await asyncio.gather(*(ask() for _ in range(clients)))
         return answered / seconds
