@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import weakref
 from dataclasses import asdict
 from pathlib import Path
@@ -93,9 +94,10 @@ class Decoder:
         self._end = weakref.finalize(self, _end, self._process, ours)
 
     def stop(self) -> None:
-        """End it, whatever it does."""
-        if self._end is not None:
-            self._end()
+        """End it, whatever it does, without waiting for its end."""
+        if self._end is not None and (ending := self._end.detach()):
+            _, end, arguments, _ = ending
+            threading.Thread(target=end, args=arguments, name="decoder-end", daemon=True).start()
         self._process = self._socket = self._end = None
         self.ready = False
 

@@ -106,7 +106,7 @@ class Decoders:
         self, seat: "_Seat", recording: "RemoteRecording", start_s: float | None
     ) -> tuple[Progress, Waveform]:
         try:
-            if seat.decoder.died:
+            if seat.decoder.ready and seat.decoder.died:
                 self._replace(seat, "killed", "was killed while it was idle")
             for _ in range(_ATTEMPTS - 1):
                 try:

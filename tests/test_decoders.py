@@ -91,7 +91,8 @@ def test_windows_are_those_of_the_front_end(format: str) -> None:
             for start_s, wanted in zip(starts, expected.windows, strict=True):
                 window = await recording.read(float(start_s))
                 assert window is not None
-                assert (window.waveform == wanted).all()
+                # Where the buffers of mp3 and resampler lie in memory decides how they round.
+                assert np.abs(window.waveform - wanted).max() < 1e-5
             assert recording.progress.duration_s == expected.duration_s
             assert recording.progress.analysed_s == expected.analysed_s
 
@@ -275,7 +276,7 @@ def test_one_that_hangs_is_ended_when_nobody_waits_any_more() -> None:
             assert len(await read(decoders, WAV)) == 3
             await until(lambda: not set(decoders.pids) & set(hanging))
             assert restarts(metrics) == {"overran": 2}
-            assert [state(pid) for pid in hanging] == ["", ""]
+            await until(lambda: {state(pid) for pid in hanging} == {""})
 
     asyncio.run(hang())
 
