@@ -264,7 +264,9 @@ def test_no_other_file_and_no_host_is_reached(tmp_path: Path) -> None:
         outcomes, lost = hear(*_references(urls[2]).values())
         assert lost == 0
         assert calls == []
-        socket.create_connection(("127.0.0.1", port)).close()
+        with socket.create_connection(("127.0.0.1", port)) as call:
+            # Until it has been noted, and hung up on.
+            assert call.recv(1) == b""
     assert len(calls) == 1, "the listener listens"
     assert secret.stat().st_atime_ns == before
     secret.read_bytes()
