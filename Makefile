@@ -1,4 +1,4 @@
-# make env | demo | test | test-slow | bench | check | lock. PYTHON chooses the interpreter (3.11 or newer).
+# make env | demo | test | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | lock. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
@@ -6,7 +6,7 @@ DEMO := runs/demo
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_duration_s 3 --random_crop \
 	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 --bf16 --use_cpu
 
-.PHONY: env demo test test-slow bench check lock
+.PHONY: env demo test test-slow bench bench-train bench-recipes fuzz soak check lock
 
 env: .venv/installed
 
@@ -46,6 +46,15 @@ bench-train: env
 bench-recipes: env
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks.recipes --json runs/recipes.jsonl
+
+# 10,000 mutated files and 2,000 headers, a few minutes; files that do harm are kept in runs/fuzz.
+fuzz: env
+	$(BIN)/python -m tests.fuzz
+
+# Half an hour of twice the load that the service can answer, decoders killed at random; before it, what two hours weigh.
+soak: env
+	$(BIN)/python -m tests.soak.long
+	$(BIN)/python -m tests.soak
 
 check: env
 	$(BIN)/ruff check

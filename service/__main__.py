@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 
 
 def main() -> int:
@@ -29,6 +28,7 @@ def main() -> int:
     import uvicorn
 
     from service.app import create_app
+    from service.scratch import scratch_folder
 
     failed = False
 
@@ -37,8 +37,8 @@ def main() -> int:
         failed = True
         server.should_exit = True
 
-    with tempfile.TemporaryDirectory(prefix="music-genre-") as uploads:
-        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
+    with scratch_folder() as uploads:
+        os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads))
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(settings, on_startup_failure=stop),

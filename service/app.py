@@ -14,6 +14,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from service import api, problems
 from service.admission import Admission
 from service.classify import Bounds, Classifier
+from service.cpus import available_cpus
+from service.decoders import Decoders
 from service.engine import Engine
 from service.errors import StartupError
 from service.metrics import Metrics
@@ -23,6 +25,10 @@ from service.startup import load_engine
 from service.ui import page
 
 logger = logging.getLogger(__name__)
+
+# Two, so that one file that hangs does not stop everybody; more than a few cores' worth feed any GPU.
+_FEWEST_DECODERS = 2
+_MOST_DECODERS = 8
 
 
 def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) -> FastAPI:
@@ -37,7 +43,13 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         deadline_s=settings.request_deadline_s,
         early_exit=settings.early_exit,
     )
-    classifier = Classifier(Admission(settings.max_queue_s, settings.request_deadline_s), metrics, bounds)
+    decoders = Decoders(
+        settings.decoders or min(max(available_cpus(), _FEWEST_DECODERS), _MOST_DECODERS),
+        metrics,
+        wall_s=settings.request_deadline_s,
+    )
+    admission = Admission(settings.max_queue_s, settings.request_deadline_s)
+    classifier = Classifier(admission, decoders, metrics, bounds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +74,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
             if not loop.is_closed():
                 loop.call_soon_threadsafe(loaded, outcome)
 
+        decoders.start()
         # A daemon: a download under way must not hold up the exit.
         threading.Thread(target=load, name="startup", daemon=True).start()
         yield

@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +13,17 @@ from asgi_correlation_id import correlation_id
 
 from service.admission import Admission, Reservation
 from service.artefact import Artefact
-from service.audio import Window, WindowReader, open_audio, timeline_starts, window_starts
+from service.audio import Window, timeline_starts, window_starts
+from service.decoders import Decoders
 from service.engine import Engine
 from service.errors import DeadlineExceeded, Draining, ModelLoading, ServiceError
 from service.metrics import Metrics
 from service.schemas import Classification, ModelReference, Score, Span
 
-_DECODERS = 2
 _RETRY_LOADING_S = 5
 
 Row = npt.NDArray[np.float32]
 """float32 (labels,): the probabilities of one window."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,11 +56,11 @@ class Heard:
 class Classifier:
     """Classifies recordings once an engine is loaded; says why not before and after."""
 
-    def __init__(self, admission: Admission, metrics: Metrics, bounds: Bounds) -> None:
+    def __init__(self, admission: Admission, decoders: Decoders, metrics: Metrics, bounds: Bounds) -> None:
         self._admission = admission
         self._metrics = metrics
         self._bounds = bounds
-        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
+        self._decoders = decoders
         self._engine: Engine | None = None
         self._draining = False
         metrics.queue_audio.set_function(lambda: admission.waiting_s)
@@ -85,7 +81,7 @@ class Classifier:
     def close(self) -> None:
         """Refuse what comes, drop what has not started."""
         self._draining = True
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
         if self._engine is not None:
             self._engine.close()
 
@@ -118,40 +114,26 @@ class Classifier:
         """Decode and infer window by window, until the recording or the doubt ends."""
         artefact, bounds = engine.artefact, self._bounds
         heard = Heard()
-        audio = await self._in_decoder(heard, open_audio, file)
-        try:
+        async with self._decoders.open(
+            file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
+        ) as recording:
             if timeline:
-                starts = timeline_starts(audio.duration_s, artefact.window_s, bounds.max_analysed_s)
+                starts = timeline_starts(recording.progress.duration_s, artefact.window_s, bounds.max_analysed_s)
             else:
                 count = min(max_windows or bounds.max_windows, bounds.max_windows)
-                starts = window_starts(audio.duration_s, artefact.window_s, count)
-            reader = WindowReader(audio, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s)
+                starts = window_starts(recording.progress.duration_s, artefact.window_s, count)
             reservation.hold(len(starts) * artefact.window_s, speed=engine.speed)
             for position, start_s in enumerate(starts, 1):
-                if window := await self._in_decoder(heard, reader.read, start_s):
+                if window := await recording.read(start_s):
                     await self._infer(heard, engine, window)
                 remaining = len(starts) - position
                 reservation.audio_s = remaining * artefact.window_s
                 if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
                     break
-            reader.require_sound()
-            heard.duration_s, heard.analysed_s = reader.duration_s, reader.analysed_s
-            return heard
-        finally:
-            await self._in_decoder(heard, audio.close)
-
-    async def _in_decoder(self, heard: Heard, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call in a decoder's thread. Cancelled while it runs, this waits: the upload must outlive its reader."""
-        started = time.perf_counter()
-        job = self._decoders.submit(function, *args, **kwargs)
-        try:
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            if not job.cancelled():
-                await asyncio.wait([asyncio.wrap_future(job)])
-            raise
-        finally:
-            heard.decode_s += time.perf_counter() - started
+        recording.progress.require_sound()
+        heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
+        heard.decode_s = recording.decode_s
+        return heard
 
     async def _infer(self, heard: Heard, engine: Engine, window: Window) -> None:
         started = time.perf_counter()

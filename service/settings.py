@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     cpu_threads: Annotated[int, Field(ge=0, le=1_024)] = 0
     """Threads for inference; 0 for as many as the process has cores, a container's CPU limit included."""
 
+    decoders: Annotated[int, Field(ge=0, le=256)] = 0
+    """Processes that decode uploads, of 50 MB each; 0 for one a core, at least 2 and at most 8."""
+
     max_batch: Annotated[int, Field(ge=0, le=1_024)] = 0
     """Windows computed together; 0 for what is best on the device: 1 on a CPU, 16 on a GPU."""
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
+from tests.process_tree import tree
 
 START_S = 60
 
@@ -263,6 +264,22 @@ def test_a_request_under_way_is_answered_before_it_ends(start: Start, model_fold
     connection.close()
     assert service.wait() == 0
     assert [entry for entry in service.log if entry["level"] == "ERROR"] == []
+
+
+def test_its_decoders_answer_until_it_ends_and_end_with_it(start: Start, model_folder: Path) -> None:
+    service = start(MODEL_ID=str(model_folder), DECODERS="3")
+    service.wait_for("/readyz")
+    decoders = tree(service.process.pid)[1:]
+    assert len(decoders) == 3
+    for pid in decoders:
+        # As a terminal or a supervisor does, which signals the whole group.
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert service.classify(encode(sweep(1.0), "mp3")).status_code == 200
+    assert tree(service.process.pid)[1:] == decoders
+    assert service.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in decoders)
+    assert "decoder" not in "".join(service.lines)
 
 
 # Log
