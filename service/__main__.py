@@ -1,9 +1,11 @@
 """Run the service: `MODEL_ID=you/genre python -m service`. Settings come from the environment; see `settings.py`."""
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
+from typing import NoReturn
 
 
 def main() -> int:
@@ -29,6 +31,8 @@ def main() -> int:
     import uvicorn
 
     from service.app import create_app
+    from service.errors import StartupError
+    from service.server import Server, protocol
 
     failed = False
 
@@ -39,18 +43,32 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="music-genre-") as uploads:
         os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(settings, on_startup_failure=stop),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=settings.drain_timeout_s,
-            )
+
+        def exit_now() -> NoReturn:
+            shutil.rmtree(uploads, ignore_errors=True)
+            os._exit(128 + signal.SIGTERM)
+
+        try:
+            app = create_app(settings, on_startup_failure=stop)
+        except StartupError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=protocol(settings.max_connections, uncounted_port=settings.metrics_port),
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
         )
-        server.run()
+        sockets = None
+        if settings.metrics_port:
+            metrics_config = uvicorn.Config(app, host=settings.host, port=settings.metrics_port, log_config=None)
+            sockets = [config.bind_socket(), metrics_config.bind_socket()]
+        server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
+        server.run(sockets)
     return int(failed)
 
 
