@@ -25,6 +25,7 @@ from service.gate import Gate
 from service.headers import SecurityHeaders
 from service.metrics import Metrics
 from service.middleware import RequestLog
+from service.page_routes import PageRoutes
 from service.ports import MetricsPort
 from service.security import KeyRing
 from service.settings import Settings
@@ -111,6 +112,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     problems.install(app)
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes)
     # The last one added is the outermost.
+    app.add_middleware(PageRoutes, page=page.PATH)
     if keys:
         app.add_middleware(Gate, keys=keys, metrics=metrics, page=page.PATH)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)

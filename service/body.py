@@ -3,19 +3,19 @@
 import asyncio
 
 from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import PayloadTooLarge, ServiceError, UploadTimeout
-
-_DISCONNECT: Message = {"type": "http.disconnect"}
+from service.errors import ClientGone, PayloadTooLarge, ServiceError, UploadTimeout
 
 
 class BodyLimit:
     """Refuses bodies over `max_bytes`, by Content-Length before a byte is read and while a chunked one arrives, and
     those that have not arrived after `timeout_s`.
 
-    To the application a refused body is a client that hung up, whoever reads it; what it answers then is dropped.
+    Whoever reads a refused body, or one whose client has hung up, gets a MultiPartException, as readers of forms, the
+    page's among them, delete what they have stored when they meet it. What they answer then is dropped.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
@@ -34,39 +34,41 @@ class BodyLimit:
         complete = answering = False
         refusal: ServiceError | None = None
 
+        def refuse(error: ServiceError) -> MultiPartException:
+            nonlocal refusal
+            refusal = error
+            return MultiPartException("The body was refused.")
+
         async def receive_bounded() -> Message:
-            nonlocal received, complete, refusal
-            if refusal:
-                return _DISCONNECT
-            if complete:
+            nonlocal received, complete
+            if complete or answering:
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                refusal = UploadTimeout(
-                    f"The upload took longer than {self.timeout_s:g} s. Send it over a faster line."
-                )
-                return _DISCONNECT
+                late = f"The upload took longer than {self.timeout_s:g} s. Send it over a faster line."
+                raise refuse(UploadTimeout(late)) from None
+            if message["type"] == "http.disconnect":
+                raise refuse(ClientGone("The client hung up during its upload."))
             complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self.max_bytes:
-                refusal = self._too_large()
-                return _DISCONNECT
+                raise refuse(self._too_large())
             return message
 
         async def send_unless_refused(message: Message) -> None:
             nonlocal answering
-            if refusal is None or answering:
+            if refusal is None:
                 answering = True
                 await send(message)
 
         try:
             await self.app(scope, receive_bounded, send_unless_refused)
         except Exception:
-            if refusal is None or answering:
+            if refusal is None:
                 raise
-        if refusal and not answering:
+        if refusal:
             await problems.problem(refusal)(scope, receive, send)
 
     def _too_large(self) -> PayloadTooLarge:

@@ -7,10 +7,9 @@ from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from service.errors import ClientGone, InternalError, InvalidParameter, ServiceError, StorageFull, Unauthorized
+from service.errors import InternalError, InvalidParameter, ServiceError, StorageFull, Unauthorized
 from service.schemas import Problem
 
 logger = logging.getLogger(__name__)
@@ -66,8 +65,6 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 async def _http_exception(_: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path, a wrong method, a body that is no multipart form."""
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, ClientDisconnect):
-        return problem(ClientGone("The client hung up during its upload."))
     if error.status_code == 400 and isinstance(error.__cause__, OSError):
         logger.error("An upload could not be stored: %s", error.__cause__.strerror)
         return problem(StorageFull("The service has no room for the upload. Try again later, or with a smaller file."))
