@@ -5,7 +5,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def main() -> int:
@@ -27,7 +30,15 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
     logs.configure(settings.log_level)
-    # Last, as it imports the page: what was wrong so far has been told at once.
+    with tempfile.TemporaryDirectory(prefix="music-genre-") as uploads:
+        # The page's framework reads it when it is imported.
+        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
+        return _serve(settings, uploads)
+
+
+def _serve(settings: "Settings", uploads: str) -> int:
+    """The exit code. uploads: what to delete when there is no time to return."""
+    # Here, as they import the page, and what was wrong so far has been told at once.
     import uvicorn
 
     from service.app import create_app
@@ -36,39 +47,36 @@ def main() -> int:
 
     failed = False
 
-    def stop() -> None:
+    def fail() -> None:
         nonlocal failed
         failed = True
         server.should_exit = True
 
-    with tempfile.TemporaryDirectory(prefix="music-genre-") as uploads:
-        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
+    def exit_now() -> NoReturn:
+        shutil.rmtree(uploads, ignore_errors=True)
+        os._exit(128 + signal.SIGTERM)
 
-        def exit_now() -> NoReturn:
-            shutil.rmtree(uploads, ignore_errors=True)
-            os._exit(128 + signal.SIGTERM)
-
-        try:
-            app = create_app(settings, on_startup_failure=stop)
-        except StartupError as error:
-            sys.stderr.write(f"{error}\n")
-            return 2
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            http=protocol(settings.max_connections, uncounted_port=settings.metrics_port),
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-        )
-        sockets = None
-        if settings.metrics_port:
-            metrics_config = uvicorn.Config(app, host=settings.host, port=settings.metrics_port, log_config=None)
-            sockets = [config.bind_socket(), metrics_config.bind_socket()]
-        server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
-        server.run(sockets)
+    try:
+        app = create_app(settings, on_startup_failure=fail)
+    except StartupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=protocol(settings.max_connections, uncounted_port=settings.metrics_port),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    sockets = None
+    if settings.metrics_port:
+        metrics = uvicorn.Config(app, host=settings.host, port=settings.metrics_port, log_config=None)
+        sockets = [config.bind_socket(), metrics.bind_socket()]
+    server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
+    server.run(sockets)
     return int(failed)
 
 

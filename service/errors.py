@@ -6,6 +6,7 @@ ServiceError
 │   ├── UnsupportedMedia    415
 │   ├── AudioTooShort       422
 │   └── SilentAudio         422
+├── BadRequest              400
 ├── Unauthorized            401
 ├── PayloadTooLarge         413
 ├── UploadTimeout           408
@@ -65,6 +66,12 @@ class SilentAudio(AudioError):
     status = 422
     type = "silent-audio"
     title = "The audio is silent"
+
+
+class BadRequest(ServiceError):
+    status = 400
+    type = "bad-request"
+    title = "This is not HTTP"
 
 
 class Unauthorized(ServiceError):

@@ -1,6 +1,7 @@
 """uvicorn with patience of ours: bounds on connections and on slow clients, and a drain before the end."""
 
 import asyncio
+import contextvars
 import socket
 import time
 from collections.abc import Callable
@@ -8,12 +9,11 @@ from http import HTTPStatus
 from types import FrameType
 
 import uvicorn
-from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service import problems
 from service.drain import Drain
-from service.errors import TooManyConnections
+from service.errors import BadRequest, ServiceError, TooManyConnections
 from service.headers import secure
 
 _CLIENT_S = 10.0
@@ -22,6 +22,7 @@ _CLIENT_S = 10.0
 _CLOSING_S = 1
 """Seconds that connections which only listen, such as those of open pages, keep the server after the drain."""
 
+_SLICE_BYTES = 8_192
 _WRITING_MS = 30_000
 _RETRY_S = 5
 _POLL_S = 0.05
@@ -68,11 +69,14 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
             _bound_writing(transport)
             if len(self.connections) > max_connections and self.server and self.server[1] != uncounted_port:
                 detail = "The service has as many connections as it takes. Try again later."
-                return self._refuse(problems.problem(TooManyConnections(detail, retry_after_s=_RETRY_S)))
+                return self._refuse(TooManyConnections(detail, retry_after_s=_RETRY_S))
             self._wait_for_client()
 
         def data_received(self, data: bytes) -> None:
-            super().data_received(data)
+            # In slices, as the parser's bound on a head counts only what is still incomplete after each.
+            for start in range(0, len(data), _SLICE_BYTES):
+                if not self.transport.is_closing():
+                    super().data_received(data[start : start + _SLICE_BYTES])
             self._wait_for_client()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -81,7 +85,7 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
 
         def send_400_response(self, msg: str) -> None:
             if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-                self._refuse(problems.plain(400, "Bad Request", "This is not a valid HTTP/1.1 request."))
+                self._refuse(BadRequest("This is not a valid request of HTTP 1.1."))
             else:
                 self.transport.close()
 
@@ -97,7 +101,9 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
                 self._waiting.cancel()
                 self._waiting = None
 
-        def _refuse(self, answer: Response) -> None:
+        def _refuse(self, error: ServiceError) -> None:
+            # In a context of its own: the current one may be that of the request before, and know its id.
+            answer = contextvars.Context().run(problems.problem, error)
             secure(answer.headers)
             answer.headers["Connection"] = "close"
             head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
