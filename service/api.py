@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -44,7 +44,10 @@ def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-async def _one_file(request: Request, file: UploadFile) -> UploadFile:
+Recording = Annotated[UploadFile, File(description="The recording.", json_schema_extra={"format": "binary"})]
+
+
+async def _one_file(request: Request, file: Recording) -> UploadFile:
     # The framework would take the last of several and say nothing of the others.
     if len((await request.form()).getlist("file")) > 1:
         raise InvalidParameter("Send the audio as multipart/form-data in one field `file`, one recording a request.")

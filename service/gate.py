@@ -9,8 +9,8 @@ from service.errors import Unauthorized
 from service.metrics import Metrics
 from service.security import KeyRing
 
-OPEN = {"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"}
-"""What anybody may GET."""
+OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"}
+"""What anybody may ask for, and GET of `/`, which leads to the page."""
 
 _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
 
@@ -35,7 +35,7 @@ class Gate:
             # There are no WebSockets here.
             return await send({"type": "websocket.close", "code": 1008})
         request = Request(scope, receive)
-        is_open = request.method in {"GET", "HEAD"} and scope["path"] in OPEN
+        is_open = scope["path"] in OPEN or scope["path"] == "/" and request.method in {"GET", "HEAD"}
         if is_open or self.keys.accepts_headers(request.headers):
             return await self.app(scope, receive, send)
         if f"{scope['path']}/".startswith(f"{self.page}/"):

@@ -1,6 +1,5 @@
 """The page as browsers and `gradio_client` use it, and as somebody would who wants the server's files."""
 
-import asyncio
 import http.server
 import os
 import socket
@@ -13,13 +12,13 @@ from typing import Any
 import gradio_client
 import httpx2
 import pytest
-import uvicorn
 from gradio_client.exceptions import AppError
 
 from service.app import create_app
 from service.settings import Settings
 from tests.audio_files import encode, sweep
 from tests.conftest import GENRES
+from tests.serving import serving
 
 API = "/ui/gradio_api"
 
@@ -28,21 +27,8 @@ API = "/ui/gradio_api"
 def url(model_folder: Path) -> Iterator[str]:
     """A running service."""
     app = create_app(Settings(model_id=str(model_folder), max_upload_mb=1), on_startup_failure=lambda: None)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started:
-        assert time.monotonic() < deadline and thread.is_alive()
-        time.sleep(0.01)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    while httpx2.get(f"{url}/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield url
-    server.should_exit = True
-    thread.join(timeout=20)
-    assert not thread.is_alive()
+    with serving(app) as url:
+        yield url
 
 
 @pytest.fixture
