@@ -43,7 +43,7 @@ def _serve(settings: "Settings", uploads: str) -> int:
 
     from service.app import create_app
     from service.errors import StartupError
-    from service.server import Server, protocol
+    from service.server import BACKLOG, Server, allow_descriptors, protocol
 
     failed = False
 
@@ -61,8 +61,10 @@ def _serve(settings: "Settings", uploads: str) -> int:
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    allow_descriptors(settings.max_connections)
     config = uvicorn.Config(
         app,
+        backlog=BACKLOG,
         host=settings.host,
         port=settings.port,
         http=protocol(settings.max_connections, uncounted_port=settings.metrics_port),

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import logging
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +18,12 @@ from service.drain import Drain
 from service.errors import BadRequest, ServiceError, TooManyConnections
 from service.headers import secure
 
+logger = logging.getLogger(__name__)
+
+BACKLOG = 128
+"""Connections that wait to be let in. Not many, as out of descriptors Python 3.11 logs a line for each of them."""
+
+_OWN_DESCRIPTORS = 256
 _CLIENT_S = 10.0
 """Seconds in which a client must have sent the head of a request, or the rest of a refused body."""
 
@@ -52,6 +60,19 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_POLL_S)
         self.config.timeout_graceful_shutdown = _CLOSING_S
         await super().shutdown(sockets)
+
+
+def allow_descriptors(max_connections: int) -> None:
+    """Let the process open what so many connections need: a socket and temporary files each. Without descriptors the
+    event loop of Python can only log and try again."""
+    needed = 3 * max_connections + _OWN_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        logger.warning("MAX_CONNECTIONS needs %d descriptors, and %d are allowed. Raise ulimit -n.", needed, allowed)
 
 
 def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protocol]:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -312,6 +313,21 @@ def test_a_second_signal_ends_it_at_once_and_leaves_nothing(start: Start, model_
     assert service.stop() == 128 + signal.SIGTERM
     assert not list(tmp_path.glob("music-genre-*"))
     upload.connection.close()
+
+
+# Limits
+
+
+def test_it_may_open_what_its_connections_need(start: Start, model_folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        service = start(MODEL_ID=str(model_folder), MAX_CONNECTIONS="200")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    service.wait_for("/livez")
+    assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0] == 3 * 200 + 256
+    assert service.stop() == 0
 
 
 # Ports

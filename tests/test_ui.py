@@ -1,7 +1,9 @@
 """The page as browsers and `gradio_client` use it, and as somebody would who wants the server's files."""
 
+import gc
 import http.server
 import os
+import resource
 import socket
 import threading
 import time
@@ -302,6 +304,28 @@ def test_an_upload_that_is_cut_off_leaves_nothing(client: httpx2.Client) -> None
     wait_until(lambda: any(path.is_file() for path in folder.iterdir()))
     connection.close()
     wait_until(lambda: not any(path.is_file() for path in folder.iterdir()))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_an_upload_that_finds_no_room_is_told_so(client: httpx2.Client) -> None:
+    """A limit on the size of files stands for a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        response = client.post(f"{API}/upload", files={"files": ("a.wav", bytes(500_000))})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert response.status_code == 507
+    assert response.json()["type"] == "urn:music-genre:storage-full"
+    # Gradio forgets to close the file.
+    gc.collect()
+
+
+def test_a_failure_of_the_page_tells_nothing_of_itself(client: httpx2.Client) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\ntext\r\n--x--\r\n'
+    response = client.post(f"{API}/upload", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert response.status_code == 500
+    assert response.json()["type"] == "urn:music-genre:internal-error"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
