@@ -32,12 +32,15 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(model_folder: Path, temporary: Path) -> Iterator[Service]:
     settings = {"UPLOAD_TIMEOUT_S": "1.5", "MAX_CONNECTIONS": str(MAX_CONNECTIONS), "MAX_UPLOAD_MB": "1"}
     service = Service(MODEL_ID=str(model_folder), TMPDIR=str(temporary), **settings)
-    service.wait_for("/readyz")
-    # What the first request opens stays open.
-    for _ in range(3):
-        assert service.classify(WAV).status_code == 200
-    yield service
-    assert service.stop() == 0
+    try:
+        service.wait_for("/readyz")
+        # What the first request opens stays open.
+        for _ in range(3):
+            assert service.classify(WAV).status_code == 200
+        yield service
+        assert service.stop() == 0
+    finally:
+        service.process.kill()
     errors = [entry for entry in service.log if entry["level"] in {"ERROR", "CRITICAL"}]
     # The event loop tells when there are no descriptors.
     assert [entry for entry in errors if entry["logger"] != "asyncio"] == []

@@ -33,10 +33,11 @@ def service(session_hub: HubStandIn, model_folder: Path, temporary: Path) -> Ite
     keys.write_text(KEY)
     settings = {"API_KEYS_FILE": str(keys), "HF_TOKEN": TOKEN, "LOG_LEVEL": "DEBUG", "TMPDIR": str(temporary)}
     service = Service(MODEL_ID="you/private-genre", **settings)
-    service.wait_for("/readyz")
-    yield service
-    if service.process.poll() is None:
-        service.stop()
+    try:
+        service.wait_for("/readyz")
+        yield service
+    finally:
+        service.process.kill()
 
 
 def answers(url: str, folder: Path) -> Iterator[httpx2.Response]:

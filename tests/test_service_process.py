@@ -45,7 +45,8 @@ class Service:
             text=True,
         )
         self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
+        # A daemon, so that a test which fails early does not hold up the end of all.
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
