@@ -1,4 +1,5 @@
-# make env | demo | test | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | lock. PYTHON chooses the interpreter (3.11 or newer).
+# make env | demo | test | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | audit | sbom | lock.
+# PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
@@ -6,7 +7,7 @@ DEMO := runs/demo
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_duration_s 3 --random_crop \
 	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 --bf16 --use_cpu
 
-.PHONY: env demo test test-slow bench bench-train bench-recipes fuzz soak check lock
+.PHONY: env demo test test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
 
 env: .venv/installed
 
@@ -60,6 +61,15 @@ check: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Known vulnerabilities of the locked dependencies, from PyPI. Strict: what could not be looked up is a failure, too.
+audit: env
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+# What is installed, with versions and licences, as CycloneDX.
+sbom: env
+	mkdir -p runs
+	$(BIN)/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible --output-file runs/sbom.json
 
 # Resolve all dependencies anew within the ranges of pyproject.toml.
 lock:

@@ -74,6 +74,11 @@ class Classifier:
             raise ModelLoading("The model is still loading. Try again shortly.", retry_after_s=_RETRY_LOADING_S)
         return self._engine
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is admitted and not yet answered."""
+        return self._admission.is_busy
+
     def load(self, engine: Engine) -> None:
         self._metrics.model_loaded(engine.artefact, engine.backend.name)
         self._engine = engine
