@@ -98,9 +98,6 @@ class ModelArguments:
     attention_dropout: float | None = field(
         default=None, metadata={"help": "Dropout on the attention matrix; the base model's own by default."}
     )
-    mask_time_prob: float = field(
-        default=0.0, metadata={"help": "SpecAugment: the share of frames hidden from the transformer while it trains."}
-    )
     new_head: bool = field(
         default=False,
         metadata={"help": "Let a model that tells other genres learn those of the data; otherwise they stop the run."},
@@ -138,20 +135,8 @@ class GenreTrainingArguments(TrainingArguments):
         default="course",
         metadata={"help": "Defaults of the options that are not given: those of the audio course, or what did best."},
     )
-    mixup: float = field(
-        default=0.0, metadata={"help": "Train on mixtures of two clips, in shares drawn from Beta(mixup, mixup)."}
-    )
     class_weights: bool = field(
         default=False, metadata={"help": "Weigh the clips of rare genres more, so that each genre counts the same."}
-    )
-    layer_decay: float = field(
-        default=1.0, metadata={"help": "Each layer below the head learns slower by this factor than the one above it."}
-    )
-    early_stopping_patience: int = field(
-        default=0, metadata={"help": "Stop after so many evaluations without a better one; 0 never stops early."}
-    )
-    average_checkpoints: int = field(
-        default=0, metadata={"help": "Keep the mean weights of the last so many epochs, when they do better."}
     )
     dry_run: bool = field(
         default=False, metadata={"help": "Tell what would be done, how long it takes and how much disk, and stop."}

@@ -78,12 +78,8 @@ def window_samples(extractor: Wav2Vec2FeatureExtractor, window_s: float) -> int:
 
 def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:
     """The base model with a classification head for `genres`: its own when it tells as many. Raises TrainingError."""
-    overrides: dict[str, Any] = {}
-    if arguments.attention_dropout is not None:
-        overrides["attention_dropout"] = arguments.attention_dropout
-    if arguments.mask_time_prob:
-        overrides |= {"apply_spec_augment": True, "mask_time_prob": arguments.mask_time_prob}
-    model = _load(arguments, genres, overrides)
+    dropout = arguments.attention_dropout
+    model = _load(arguments, genres, {} if dropout is None else {"attention_dropout": dropout})
     if arguments.feature_encoder != "trained":
         cast(Any, model).freeze_feature_encoder()
     return model
@@ -129,9 +125,10 @@ def _tiny(genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
         feat_proj_dropout=0.0,
         final_dropout=0.0,
         layerdrop=0.0,
+        mask_time_prob=0.0,
         id2label=dict(enumerate(genres)),
         label2id=_label2id(genres),
-        **({"attention_dropout": 0.0, "mask_time_prob": 0.0} | overrides),
+        **({"attention_dropout": 0.0} | overrides),
     )
     return HubertForSequenceClassification(config)
 

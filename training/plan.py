@@ -108,7 +108,6 @@ def _timed(job: Job, split: Split, model: PreTrainedModel) -> tuple[float, float
         arguments.eval_strategy, arguments.logging_strategy = IntervalStrategy.NO, IntervalStrategy.NO
         arguments.save_strategy, arguments.load_best_model_at_end = SaveStrategy.NO, False
         arguments.report_to, arguments.disable_tqdm = [], True
-        arguments.early_stopping_patience = 0
         trainer = build(replace(job, arguments=arguments), split, model=model)
         clock = _Clock()
         trainer.add_callback(clock)

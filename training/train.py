@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transformers import PreTrainedModel, Trainer, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from training import artefact, averaging, card, encoder_cache, hub, runs
+from training import artefact, card, encoder_cache, hub, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips
 from training.errors import TrainingError
@@ -38,17 +38,13 @@ _RECIPE = (
     "weight_decay",
     "lr_scheduler_type",
     "label_smoothing_factor",
-    "mixup",
     "class_weights",
-    "layer_decay",
-    "early_stopping_patience",
-    "average_checkpoints",
     "bf16",
     "fp16",
 )
 
 # Of these and the options of data and model, the card shows those that are set.
-_SHOWN = {*_RECIPE, "random_crop", "augment", "feature_encoder", "attention_dropout", "mask_time_prob"} - {"seed"}
+_SHOWN = {*_RECIPE, "random_crop", "augment", "feature_encoder", "attention_dropout"} - {"seed"}
 
 
 def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Path:
@@ -116,7 +112,6 @@ def _train_on(chosen: Split, job: Job) -> tuple[GenreTrainer, SplitReport]:
     with encoder_cache.bypassed(model, wanted=job.encoded is not None):
         trainer = build(job, chosen, model=model)
         _fit(trainer, checkpoint)
-        averaging.keep_mean_if_better(trainer)
     # From here on the whole model, as it will be served.
     trainer.compute_metrics = None
     validation = job.windows(chosen.validation)

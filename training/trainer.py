@@ -1,13 +1,12 @@
 """The Trainer of one model on one split: which windows it sees, which loss it descends, how an epoch is judged."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import (
-    EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedModel,
     Trainer,
@@ -15,7 +14,6 @@ from transformers import (
 )
 
 from training import metrics
-from training.arguments import GenreTrainingArguments
 from training.checkpoints import ExactResume
 from training.encoder_cache import OneWindow
 from training.features import ClipWindows, Inputs, TrainingWindows
@@ -77,14 +75,11 @@ class GenreTrainer(Trainer):
     class_weights: float32 (genres,).
     """
 
-    args: GenreTrainingArguments
     loss_is_scaled_for_ga = False
 
     def __init__(self, *, class_weights: torch.Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._class_weights = class_weights
-        if self.args.early_stopping_patience:
-            self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
 
     def compute_loss(
         self,
@@ -94,44 +89,14 @@ class GenreTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         labels = inputs.pop("labels")
-        weight = None if self._class_weights is None else self._class_weights.to(labels.device)
-        mixup = self.args.mixup if model.training else 0.0
-        if mixup:
-            share = float(np.random.beta(mixup, mixup))
-            partner = torch.randperm(len(labels), device=labels.device)
-            values = inputs["input_values"]
-            inputs["input_values"] = share * values + (1 - share) * values[partner]
-        outputs = model(**inputs)
-        smoothing = self.args.label_smoothing_factor if model.training else 0.0
-        loss_of = torch.nn.CrossEntropyLoss(weight, label_smoothing=smoothing)
-        logits = outputs.logits.float()
-        loss = loss_of(logits, labels)
-        if mixup:
-            loss = share * loss + (1 - share) * loss_of(logits, labels[partner])
-        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
-
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        optimizer = super().create_optimizer(model)
-        if self.args.layer_decay < 1 and len(optimizer.param_groups) == 2:
-            of_model = cast(PreTrainedModel, self.model if model is None else model)
-            layers = int(of_model.config.num_hidden_layers)
-            depth_of = {id(parameter): _depth(name, layers) for name, parameter in of_model.named_parameters()}
-            groups = []
-            for group in optimizer.param_groups:
-                for depth in sorted({depth_of[id(parameter)] for parameter in group["params"]}):
-                    chosen = [parameter for parameter in group["params"] if depth_of[id(parameter)] == depth]
-                    groups.append({**group, "params": chosen, "lr": group["lr"] * self.args.layer_decay**depth})
-            optimizer.param_groups[:] = groups
-        return optimizer
-
-
-def _depth(name: str, layers: int) -> int:
-    """0 for the head, then a layer each, the encoder of the waveform last."""
-    if "encoder.layers." in name:
-        return layers - int(name.split("encoder.layers.")[1].split(".")[0])
-    if "feature_extractor" in name:
-        return layers + 2
-    return 0 if name.startswith(("classifier", "projector")) else layers + 1
+        logits = model(**inputs).logits.float()
+        loss = torch.nn.functional.cross_entropy(
+            logits,
+            labels,
+            weight=None if self._class_weights is None else self._class_weights.to(logits.device),
+            label_smoothing=self.args.label_smoothing_factor if model.training else 0.0,
+        )
+        return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
 
 def predict(trainer: Trainer, windows: ClipWindows) -> Predictions:
