@@ -66,8 +66,8 @@ def test_a_dry_run_tells_the_work_and_leaves_nothing(tmp_path: Path, caplog: pyt
 
 def test_a_recipe_gives_defaults_that_an_option_overrules() -> None:
     _, base, arguments = parse("test", ["--recipe", "best"])
-    assert (base.feature_encoder, arguments.bf16) == ("cached", True)
-    _, base, arguments = parse("test", ["--recipe", "best", "--feature_encoder", "frozen"])
-    assert (base.feature_encoder, arguments.bf16) == ("frozen", True)
+    assert (base.feature_encoder, base.attention_dropout, arguments.auto_precision) == ("cached", 0.0, "all")
+    _, base, arguments = parse("test", ["--recipe", "best", "--feature_encoder", "frozen", "--auto_precision", "none"])
+    assert (base.feature_encoder, base.attention_dropout, arguments.bf16) == ("frozen", 0.0, False)
     _, base, arguments = parse("test", [])
-    assert (base.feature_encoder, arguments.bf16, arguments.learning_rate) == ("trained", False, 5e-5)
+    assert (base.feature_encoder, base.attention_dropout, arguments.learning_rate) == ("trained", None, 5e-5)

@@ -145,8 +145,12 @@ class GenreTrainingArguments(TrainingArguments):
         default=True,
         metadata={"help": "After training, test under mp3, phone band, noise, other pitch and tempo, and excerpts."},
     )
-    auto_precision: bool = field(
-        default=True, metadata={"help": "On a GPU, train in bf16 where it has it, else in fp16, unless one is chosen."}
+    auto_precision: Literal["gpu", "all", "none"] = field(
+        default="gpu",
+        metadata={
+            "help": "Unless --bf16 or --fp16 is given. gpu: on a GPU, train in bf16 where it has it, else fp16. all: "
+            "on a CPU too, in bf16 where it has it. none: always in float32."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -160,7 +164,15 @@ class GenreTrainingArguments(TrainingArguments):
             self.use_cpu = True
         # Pinned memory speeds up copies to a GPU; without one torch only warns.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
-        if self.auto_precision and torch.cuda.is_available() and not (self.bf16 or self.fp16 or self.use_cpu):
-            self.bf16 = torch.cuda.is_bf16_supported()
-            self.fp16 = not self.bf16
+        if not (self.bf16 or self.fp16):
+            if self.use_cpu:
+                self.bf16 = self.auto_precision == "all" and _cpu_has_bf16()
+            elif self.auto_precision != "none" and torch.cuda.is_available():
+                self.bf16 = torch.cuda.is_bf16_supported()
+                self.fp16 = not self.bf16
         super().__post_init__()  # type: ignore[no-untyped-call]
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether it computes in bfloat16 by itself; without, torch converts each number, which is slower than float32."""
+    return any(has and name.endswith("bf16") for name, has in torch.cpu.get_capabilities().items())

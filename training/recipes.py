@@ -9,5 +9,5 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
     # The defaults of `training.arguments`: the Hugging Face audio course, unit 4.
     "course": {},
     # What helped, or cost nothing and saved time, in the ablation of the README (`make bench-recipes`).
-    "best": {"feature_encoder": "cached", "attention_dropout": 0.0, "bf16": True, "auto_precision": False},
+    "best": {"feature_encoder": "cached", "attention_dropout": 0.0, "auto_precision": "all"},
 }

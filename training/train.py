@@ -39,8 +39,6 @@ _RECIPE = (
     "lr_scheduler_type",
     "label_smoothing_factor",
     "class_weights",
-    "bf16",
-    "fp16",
 )
 
 # Of these and the options of data and model, the card shows those that are set.
