@@ -1,12 +1,14 @@
 """Several processes tell the same figures as one."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.hub_stand_in import HubStandIn
 from tests.processes import run
 
 # 30 held-out windows: neither a multiple of the batch of 8 nor of two processes' batches.
@@ -43,13 +45,18 @@ def test_two_processes_evaluate_as_one_and_one_of_them_writes(model_folder: Path
     assert len(list((tmp_path / "two").glob("checkpoint-*"))) == 1, "no further step"
 
 
-def test_two_processes_share_a_stream(model_folder: Path, tmp_path: Path) -> None:
-    base = ("--model_name_or_path", str(model_folder), "--output_dir", str(tmp_path))
-    command = ("training", *_MADE, *_SHORT, *base, "--streaming", "--num_train_epochs", "2")
-    result = run(*_TWO, *command)
+def test_two_processes_share_a_stream_and_one_of_them_pushes(hub: HubStandIn, tmp_path: Path) -> None:
+    base = ("--model_name_or_path", "tiny", "--output_dir", str(tmp_path), "--logging_steps", "1")
+    push = ("--push_to_hub", "--hub_model_id", "you/together")
+    command = ("training", *_MADE, *_SHORT, *base, "--streaming", "--num_train_epochs", "2", *push)
+    result = run(*_TWO, *command, token="hf_write")
     assert result.returncode == 0, result.stdout
     assert len(list((tmp_path / "held-out").iterdir())) == 11, "ten clips and the index"
     # 20 clips, 8 a step in two processes: three steps an epoch.
     state = json.loads((tmp_path / "checkpoint-6" / "trainer_state.json").read_text())
     assert [entry["epoch"] for entry in state["log_history"] if "eval_accuracy" in entry] == [1, 2]
+    first = next(entry["loss"] for entry in state["log_history"] if "loss" in entry)
+    assert first == pytest.approx(math.log(10), abs=0.3), "of a guess among ten, not times two processes"
     assert json.loads((tmp_path / "model" / "metrics.json").read_text())["splits"][0]["clips"]["train"] == 20
+    assert len(hub.history("you/together")) == 2, "the repo's first commit and one push"
+    assert result.stdout.count("Pushed you/together") == 1

@@ -4,18 +4,25 @@ import json
 import logging
 from pathlib import Path
 
+import datasets
+import openvino
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from training.command_line import parse
+from training.splits import Split
 from training.train import train
+from training.trainer import class_weights
 
 _COMMON = (
     *("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2"),
     *("--max_duration_s", "1", "--learning_rate", "1e-3", "--no_robustness", "--disable_tqdm", "True"),
     *("--logging_steps", "1"),
 )
+
+
+_THREE_CLIPS = ("--synthetic_clips_per_genre", "3")
 
 
 def _train(output_dir: Path, *options: str) -> Path:
@@ -53,6 +60,44 @@ def test_a_frozen_encoder_stays_and_the_rest_learns_cached_or_not(tmp_path: Path
         assert torch.equal(weight, start[name]) == ("feature_extractor" in name), name
         # What the cache holds is rounded to bfloat16.
         torch.testing.assert_close(cached[name], weight, atol=5e-3, rtol=0)
+
+
+def test_what_is_served_is_float32_and_readable_whatever_training_computed_in(tmp_path: Path) -> None:
+    folder = _train(tmp_path, "--max_steps", "1", "--bf16")
+    graph = openvino.Core().compile_model(folder / "openvino" / "model.xml", "CPU")
+    assert graph.input(0).element_type == openvino.Type.f32
+    assert (folder / "model.safetensors").stat().st_mode & 0o044 == 0o044, "another user serves it"
+
+
+def test_both_splits_are_trained_and_the_model_is_that_of_artist(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        folder = _train(tmp_path, *_THREE_CLIPS, "--max_steps", "1", "--split", "both")
+    measured = json.loads((folder / "metrics.json").read_text())["splits"]
+    assert [(split["split"], split["clips"]["test"]) for split in measured] == [("artist", 10), ("random", 10)]
+    assert "Measured on made music" in caplog.text
+    assert "points against artists" in (folder / "README.md").read_text()
+
+
+def test_folds_are_measured_and_leave_no_model(tmp_path: Path) -> None:
+    folder = _train(tmp_path, *_THREE_CLIPS, "--max_steps", "1", "--folds", "3", "--feature_encoder", "cached")
+    measured = json.loads((folder / "metrics.json").read_text())["splits"]
+    assert [split["split"] for split in measured] == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
+    assert not (tmp_path / "model").exists()
+
+
+def test_rare_genres_weigh_more_when_asked(tmp_path: Path) -> None:
+    """One of two genres has a clip in four: its mistakes count twice as much as the mean clip's."""
+    rows = [{"audio": {"bytes": b"", "path": f"{genre}/{n}"}, "genre": genre} for n, genre in enumerate((0, 0, 0, 1))]
+    split = Split("random", datasets.Dataset.from_list(rows), {"train": [0, 1, 2, 3]}, True, None)
+    torch.testing.assert_close(class_weights(split), torch.tensor([2 / 3, 2.0]))
+
+
+def test_a_token_on_the_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse("test", ["--hub_token", "hf_write"])
+    assert "HF_TOKEN" in capsys.readouterr().err
 
 
 def test_a_dry_run_tells_the_work_and_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

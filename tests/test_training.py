@@ -2,19 +2,15 @@
 
 import hashlib
 import json
-import math
-import signal
-import time
 from pathlib import Path
 
-import openvino
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 
 from tests import gtzan
 from tests.hub_stand_in import HubStandIn
-from tests.processes import run, started
+from tests.processes import run
 from tests.test_model import push_base_model
 
 _SHORT = ("--max_duration_s", "1", "--per_device_train_batch_size", "4")
@@ -138,87 +134,6 @@ def test_a_token_that_may_only_read_is_noticed_before_any_data_work(hub: HubStan
     assert result.returncode == 1
     assert "write access" in result.stdout
     assert [request.path for request in hub.requests if "gtzan" in request.path] == []
-
-
-def test_a_token_on_the_command_line_is_refused(tmp_path: Path) -> None:
-    result = run("training", "--output_dir", str(tmp_path), "--hub_token", "hf_write")
-    assert result.returncode == 2
-    assert "HF_TOKEN" in result.stdout
-
-
-def test_a_killed_run_resumes_at_its_last_checkpoint(model_folder: Path, tmp_path: Path) -> None:
-    command = (
-        *(
-            "training",
-            *_MADE,
-            "--model_name_or_path",
-            str(model_folder),
-            *_SHORT,
-            "--output_dir",
-            str(tmp_path / "run"),
-        ),
-        *("--num_train_epochs", "4", "--random_crop", "--bf16", "--use_cpu"),
-    )
-    with started(*command, log=tmp_path / "log") as process:
-        first = tmp_path / "run" / "checkpoint-3" / "trainer_state.json"
-        deadline = time.monotonic() + 120
-        while not first.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    result = run(*command)
-    assert result.returncode == 0, result.stdout
-    assert "Resuming at" in result.stdout
-    graph = openvino.Core().compile_model(tmp_path / "run" / "model" / "openvino" / "model.xml", "CPU")
-    assert graph.input(0).element_type == openvino.Type.f32, "no trace of the mixed precision of training"
-    weights = tmp_path / "run" / "model" / "model.safetensors"
-    assert weights.stat().st_mode & 0o044 == 0o044, "another user serves it"
-    state = json.loads((tmp_path / "run" / "checkpoint-12" / "trainer_state.json").read_text())
-    assert [entry["epoch"] for entry in state["log_history"] if "eval_accuracy" in entry] == [1, 2, 3, 4]
-    assert (tmp_path / "run" / "model" / "serving.json").is_file()
-
-
-def test_two_processes_train_one_model_and_one_pushes(hub: HubStandIn, tmp_path: Path) -> None:
-    result = run(
-        *("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training", *_MADE, *_SHORT),
-        *("--model_name_or_path", "tiny", "--max_steps", "2", "--use_cpu", "--output_dir", str(tmp_path)),
-        *("--logging_steps", "1", "--no_robustness"),
-        *("--push_to_hub", "--hub_model_id", "you/together"),
-        token="hf_write",
-    )
-    assert result.returncode == 0, result.stdout
-    assert len(hub.history("you/together")) == 2, "the repo's first commit and one push"
-    assert result.stdout.count("Pushed you/together") == 1
-    state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
-    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
-    assert losses == pytest.approx([math.log(10)] * 2, abs=0.3), "of a guess among ten, not times two processes"
-
-
-def test_both_splits_are_trained_and_the_model_is_that_of_artist(model_folder: Path, tmp_path: Path) -> None:
-    made = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", *_SHORT)
-    command = (*("training", *made, "--model_name_or_path", str(model_folder), "--max_steps", "1"), "--split", "both")
-    result = run(*command, "--output_dir", str(tmp_path))
-    assert result.returncode == 0, result.stdout
-    measured = json.loads((tmp_path / "model" / "metrics.json").read_text())["splits"]
-    assert [(split["split"], split["clips"]["test"]) for split in measured] == [("artist", 10), ("random", 10)]
-    assert "Measured on made music" in result.stdout
-    assert "points against artists" in (tmp_path / "model" / "README.md").read_text()
-
-
-def test_folds_are_measured_and_leave_no_model(model_folder: Path, tmp_path: Path) -> None:
-    made = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", *_SHORT)
-    command = ("training", *made, "--model_name_or_path", str(model_folder), "--max_steps", "1", "--folds", "3")
-    result = run(*command, "--augment", "noise", "codec", "--output_dir", str(tmp_path))
-    assert result.returncode == 0, result.stdout
-    measured = json.loads((tmp_path / "metrics.json").read_text())["splits"]
-    assert [split["split"] for split in measured] == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
-    assert not (tmp_path / "model").exists()
-
-
-def test_an_unknown_augmentation_is_refused() -> None:
-    result = run("training", "--augment", "echo")
-    assert result.returncode == 2
-    assert "--augment takes gain, noise, eq, codec, not echo" in result.stdout
 
 
 def test_help_explains_every_option_of_ours() -> None:

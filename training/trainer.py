@@ -42,7 +42,7 @@ def build(
         data_collator=default_data_collator,
         compute_metrics=lambda prediction: _epoch_metrics(prediction, windows),
         callbacks=[ExactResume(training)],
-        class_weights=_class_weights(split) if job.arguments.class_weights else None,
+        class_weights=class_weights(split) if job.arguments.class_weights else None,
     )
 
 
@@ -114,7 +114,7 @@ def _epoch_metrics(prediction: EvalPrediction, windows: ClipWindows) -> dict[str
     }
 
 
-def _class_weights(split: Split) -> torch.Tensor:
+def class_weights(split: Split) -> torch.Tensor:
     """The inverse of how often a genre occurs, 1 on average over the clips."""
     labels: Labels = np.asarray(split.train["genre"], np.int64)
     counts = np.bincount(labels)
