@@ -1,13 +1,12 @@
 """The options of the training job: ours, and Hugging Face's `TrainingArguments` with our defaults."""
 
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Literal
 
 import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from training.augmentation import Augmentation, Kind
 from training.recipes import RecipeName
 
 
@@ -53,22 +52,12 @@ class DataArguments:
         default=False,
         metadata={"help": "Train on a random window of each clip, another each epoch, instead of on its beginning."},
     )
-    augment: list[str] = field(
-        default_factory=list,
-        metadata={"help": f"Change training clips at random, by any of: {', '.join(get_args(Kind))}."},
-    )
     synthetic_clips_per_genre: int = field(default=100, metadata={"help": "Clips of each genre of made music."})
     synthetic_duration_s: float = field(default=30.0, metadata={"help": "Length in seconds of a clip of made music."})
-
-    @property
-    def augmentation(self) -> Augmentation | None:
-        return Augmentation(cast(list[Kind], self.augment)) if self.augment else None
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_duration_s <= 600:
             raise ValueError("--max_duration_s must be from 1 to 600 seconds.")
-        if unknown := set(self.augment) - set(get_args(Kind)):
-            raise ValueError(f"--augment takes {', '.join(get_args(Kind))}, not {min(unknown)}.")
         if self.streaming and (self.split != "random" or self.folds):
             raise ValueError("--streaming holds out clips by their content. Leave out --split and --folds.")
         if self.folds and self.folds < 3:

@@ -21,13 +21,6 @@ _BUTTERWORTH = (0.5176, 0.7071, 1.9319)
 # LAME's fast setting: half the time of its default, which nobody has while training.
 _LAME = {"compression_level": "7"}
 
-# A gentle equaliser as on any amplifier: bass, two bands in the middle, treble; each at most 6 dB up or down.
-_EQ_MAX_DB = 6.0
-_BASS_HZ = (60.0, 250.0)
-_MIDDLE_HZ = (250.0, 3_000.0)
-_TREBLE_HZ = (3_000.0, 6_000.0)
-_MIDDLE_BANDS = 2
-
 
 def mp3(waveform: Waveform, sampling_rate: int, kbps: int = 64) -> Waveform:
     """Encoded as mp3 (LAME) and decoded again, aligned with the input.
@@ -63,31 +56,6 @@ def noise(waveform: Waveform, snr_db: float, rng: np.random.Generator) -> Wavefo
     """White Gaussian noise added, `snr_db` below the mean power of the waveform."""
     level = np.sqrt(np.mean(np.square(waveform))) * 10 ** (-snr_db / 20)
     return waveform + np.float32(level) * rng.standard_normal(len(waveform), np.float32)
-
-
-def gain(waveform: Waveform, db: float) -> Waveform:
-    """Louder or softer, and clipped at full scale, as in a file.
-
-    Only the clipping reaches a model whose feature extractor normalises the variance.
-    """
-    clipped: Waveform = np.clip(waveform * np.float32(10 ** (db / 20)), -1.0, 1.0)
-    return clipped
-
-
-def equalise(waveform: Waveform, sampling_rate: int, rng: np.random.Generator) -> Waveform:
-    """A random gentle equaliser: a bass shelf, two peaks, a treble shelf, each up to 6 dB up or down.
-
-    The filters are those of Bristow-Johnson's Audio EQ Cookbook. sampling_rate: over 12,000 Hz.
-    """
-    bands = [("lowshelf", _BASS_HZ), *[("equalizer", _MIDDLE_HZ)] * _MIDDLE_BANDS, ("highshelf", _TREBLE_HZ)]
-    filters = []
-    for name, (low_hz, high_hz) in bands:
-        # Evenly by pitch, as the ear hears it.
-        frequency_hz = low_hz * (high_hz / low_hz) ** rng.random()
-        gain_db = rng.uniform(-_EQ_MAX_DB, _EQ_MAX_DB)
-        # The width of a peak in octaves; for a shelf, how far its slope reaches.
-        filters.append((name, f"frequency={frequency_hz}:width_type=o:width=1:gain={gain_db}"))
-    return _fit(_filtered(waveform, sampling_rate, filters), len(waveform))
 
 
 def pitch_shift(waveform: Waveform, sampling_rate: int, semitones: float) -> Waveform:

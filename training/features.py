@@ -9,7 +9,6 @@ from torch.utils.data import Dataset
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
-from training.augmentation import Augmentation
 from training.data import open_clip
 from training.model import window_samples
 
@@ -41,8 +40,6 @@ class TrainingWindows(DrawnAnew, Dataset[Inputs]):
 
     What is drawn depends on the seed, the epoch and the clip alone, so that a run can resume amid an epoch, with any
     number of processes.
-
-    augment: changes the window before it is filled.
     """
 
     def __init__(
@@ -53,14 +50,12 @@ class TrainingWindows(DrawnAnew, Dataset[Inputs]):
         window_s: float,
         seed: int,
         random_crop: bool,
-        augment: Augmentation | None = None,
     ) -> None:
         super().__init__()
         self._clips = clips
         self._extractor = extractor
         self._window_s = window_s
         self._random_crop = random_crop
-        self._augment = augment
         self._seed = seed
 
     def __len__(self) -> int:
@@ -71,20 +66,12 @@ class TrainingWindows(DrawnAnew, Dataset[Inputs]):
 
     def cut(self, clip: dict[str, Any], number: int) -> Inputs:
         """The inputs made of one clip. number: tells it from the others."""
-        with torch.random.fork_rng(devices=[]):
-            draw = np.random.SeedSequence([self._seed, self.epoch, number])
-            # Not torch.manual_seed, which would seed GPUs as well, and with them dropout.
-            torch.default_generator.manual_seed(int(draw.generate_state(1, np.uint64)[0]))
-            return self._cut(clip)
-
-    def _cut(self, clip: dict[str, Any]) -> Inputs:
-        sampling_rate = self._extractor.sampling_rate
         with open_audio(open_clip(clip["audio"])) as audio:
-            spare_s = max(0.0, audio.duration_s - self._window_s)
-            start_s = float(torch.rand(())) * spare_s if self._random_crop else 0.0
-            waveform = audio.read(start_s, self._window_s, sampling_rate)
-        if self._augment is not None:
-            waveform = self._augment(waveform, sampling_rate)
+            start_s = 0.0
+            if self._random_crop:
+                share = np.random.default_rng([self._seed, self.epoch, number]).random()
+                start_s = share * max(0.0, audio.duration_s - self._window_s)
+            waveform = audio.read(start_s, self._window_s, self._extractor.sampling_rate)
         return _inputs(waveform, clip["genre"], self._extractor, self._window_s)
 
 

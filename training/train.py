@@ -42,7 +42,7 @@ _RECIPE = (
 )
 
 # Of these and the options of data and model, the card shows those that are set.
-_SHOWN = {*_RECIPE, "random_crop", "augment", "feature_encoder", "attention_dropout"} - {"seed"}
+_SHOWN = {*_RECIPE, "random_crop", "feature_encoder", "attention_dropout"} - {"seed"}
 
 
 def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Path:

@@ -63,7 +63,6 @@ def _training(job: Job, split: Split) -> OneWindow | TrainingWindows | StreamedW
         window_s=data.max_duration_s,
         seed=seed,
         random_crop=data.random_crop,
-        augment=data.augmentation,
     )
     return windows if split.stream is None else StreamedWindows(split.stream, windows)
 

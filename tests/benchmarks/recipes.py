@@ -46,10 +46,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "encoder frozen": ("--feature_encoder", "frozen"),
     "encoder cached": ("--feature_encoder", "cached"),
     "label smoothing 0.1": ("--label_smoothing_factor", "0.1"),
-    "augment gain": ("--augment", "gain"),
-    "augment noise": ("--augment", "noise"),
-    "augment eq": ("--augment", "eq"),
-    "augment codec": ("--augment", "codec"),
     "rare genres": ("--dataset", "rare"),
     "rare genres, class weights": ("--dataset", "rare", "--class_weights"),
 }
