@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
@@ -16,7 +17,8 @@ from service.admission import Admission, Reservation
 from service.artefact import Artefact
 from service.audio import Window, WindowReader, open_audio, timeline_starts, window_starts
 from service.engine import Engine
-from service.errors import DeadlineExceeded, Draining, ModelLoading, ServiceError
+from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
+from service.evidence import SEGMENTS, Evidence, occlude
 from service.metrics import Metrics
 from service.schemas import Classification, ModelReference, Score, Span
 
@@ -57,6 +59,20 @@ class Heard:
     inference_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a request has come: `done` of `total` windows.
+
+    window: the newest one; None where there was nothing to hear. answer: makes the answer of what was heard so far, its
+    timeline included; only to be called once a window was heard.
+    """
+
+    done: int
+    total: int
+    window: Window | None
+    answer: Callable[[], Classification]
+
+
 class Classifier:
     """Classifies recordings once an engine is loaded; says why not before and after."""
 
@@ -90,30 +106,69 @@ class Classifier:
             self._engine.close()
 
     async def classify(
-        self, file: BinaryIO, *, top_k: int | None = None, max_windows: int | None = None, timeline: bool = False
+        self,
+        file: BinaryIO,
+        *,
+        top_k: int | None = None,
+        max_windows: int | None = None,
+        timeline: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Classification:
         """The genre of an audio file.
 
         file: seekable, open until this returns. top_k: how many scores to answer, all by default.
         max_windows: fewer windows than the service's own bound. timeline: analyse the whole recording, end to end.
+        on_progress: called after each window.
         Raises a ServiceError for everything that can go wrong.
         """
+        async with self._admitted() as (engine, reservation):
+            heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
+        answer = _answer(engine, heard, top_k, timeline=timeline)
+        self._record(answer, heard)
+        return answer
+
+    async def read_window(self, file: BinaryIO, start_s: float) -> Window:
+        """The window of an audio file that starts at `start_s`, or the last one if the file ends before it could.
+
+        Raises a ServiceError, as `classify` does; SilentAudio when that window is silent.
+        """
+        async with self._admitted() as (engine, _):
+            return await self._read_window(file, engine, start_s)
+
+    async def evidence(self, file: BinaryIO, genre: str, start_s: float) -> Evidence:
+        """Which seconds of a window speak for `genre`: see `evidence.occlude`. It costs as much as so many windows.
+
+        Raises what `read_window` raises; InvalidParameter for a genre that the model does not know.
+        """
+        async with self._admitted() as (engine, reservation):
+            if genre not in engine.artefact.labels:
+                raise InvalidParameter("The model does not know this genre. Choose one of its own.")
+            window = await self._read_window(file, engine, start_s)
+            reservation.hold((SEGMENTS + 1) * engine.artefact.window_s, speed=engine.speed)
+            return await occlude(engine, window, genre)
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[tuple[Engine, Reservation]]:
+        """A place for one window in the queue, and the deadline, while the block runs."""
         with self._count_failure():
             engine = self.engine
             with self._admission.reserve(engine.artefact.window_s, speed=engine.speed) as reservation:
                 try:
                     async with asyncio.timeout(self._bounds.deadline_s):
-                        heard = await self._listen(file, engine, reservation, max_windows, timeline)
+                        yield engine, reservation
                 except TimeoutError:
                     raise DeadlineExceeded(
                         f"No answer within {self._bounds.deadline_s:g} s. Try again later, or with fewer windows."
                     ) from None
-        answer = _answer(engine, heard, top_k, timeline=timeline)
-        self._record(answer, heard)
-        return answer
 
     async def _listen(
-        self, file: BinaryIO, engine: Engine, reservation: Reservation, max_windows: int | None, timeline: bool
+        self,
+        file: BinaryIO,
+        engine: Engine,
+        reservation: Reservation,
+        max_windows: int | None,
+        timeline: bool,
+        on_progress: Callable[[Progress], None] | None,
     ) -> Heard:
         """Decode and infer window by window, until the recording or the doubt ends."""
         artefact, bounds = engine.artefact, self._bounds
@@ -130,15 +185,32 @@ class Classifier:
             for position, start_s in enumerate(starts, 1):
                 if window := await self._in_decoder(heard, reader.read, start_s):
                     await self._infer(heard, engine, window)
+                heard.duration_s, heard.analysed_s = reader.duration_s, reader.analysed_s
                 remaining = len(starts) - position
                 reservation.audio_s = remaining * artefact.window_s
+                if on_progress:
+                    answer = partial(_answer, engine, heard, None, timeline=True)
+                    on_progress(Progress(position, len(starts), window, answer))
                 if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
                     break
             reader.require_sound()
-            heard.duration_s, heard.analysed_s = reader.duration_s, reader.analysed_s
             return heard
         finally:
             await self._in_decoder(heard, audio.close)
+
+    async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
+        artefact = engine.artefact
+        spent = Heard()
+        audio = await self._in_decoder(spent, open_audio, file)
+        try:
+            reader = WindowReader(audio, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s)
+            start_s = max(0.0, min(start_s, audio.duration_s - artefact.window_s))
+            window = await self._in_decoder(spent, reader.read, start_s)
+            reader.require_sound()
+            assert window is not None
+            return window
+        finally:
+            await self._in_decoder(spent, audio.close)
 
     async def _in_decoder(self, heard: Heard, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in a decoder's thread. Cancelled while it runs, this waits: the upload must outlive its reader."""
