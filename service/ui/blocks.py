@@ -1,0 +1,172 @@
+"""The page, built of Gradio's parts: what is where, and what happens when."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio_client.utils import is_http_url_like
+
+from service.classify import Classifier
+from service.ui import compare, snippets, timeline, words
+from service.ui.actions import Actions
+from service.ui.examples import examples
+
+_TITLE = "Music genre"
+_INTRODUCTION = """# What genre is this?
+Drop a recording, hold the microphone to the music, or try an example. mp3, m4a, wav, flac, ogg and most others work."""
+
+# (how often to look, age to delete at) in seconds: an upload is kept while its visitor may still play it.
+_DELETE_UPLOADS_S = (300, 1_800)
+_VISIT_S = 3_600
+_POLL_S = 1.0
+
+# Events that compute nothing: at once, unseen, and not part of the page's API.
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+# Visitors beyond wait in line, and see their place in it; beyond the line they are told to come back.
+_LISTENERS = 8
+_LINE = 64
+
+
+def build(classifier: Classifier) -> gr.Blocks:
+    """The page, unmounted. Building it makes no request to any other host."""
+    actions = Actions(classifier)
+    with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_S) as blocks:
+        gr.Markdown(_INTRODUCTION)
+        status = gr.HTML(visible=False)
+        timer = gr.Timer(_POLL_S, active=False)
+        results = gr.State([], time_to_live=_VISIT_S)
+        # Both tabs fill them, the second one shows them.
+        table = gr.Dataframe(
+            headers=compare.HEADERS,
+            datatype=["str", "str", "number", "str", "str", "number", "number", "str"],
+            label="Results",
+            interactive=False,
+            wrap=True,
+            render=False,
+        )
+        downloads = gr.HTML(render=False)
+        with gr.Tabs():
+            with gr.Tab("One recording"):
+                _one_recording(actions, results, table, downloads)
+            with gr.Tab("Compare"):
+                _compare(actions, results, table, downloads)
+            with gr.Tab("Use this from code"):
+                _code(blocks)
+        blocks.load(actions.readiness, None, [status, timer], **_QUIET)
+        timer.tick(actions.readiness, None, [status, timer], **_QUIET)
+    blocks.queue(max_size=_LINE, default_concurrency_limit=_LISTENERS)
+    page: gr.Blocks = blocks
+    return page
+
+
+def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML) -> None:
+    files = examples()
+    latest = gr.State(None, time_to_live=_VISIT_S)
+    with gr.Row():
+        with gr.Column(min_width=320):
+            audio = gr.Audio(
+                label="Recording",
+                sources=["upload", "microphone"],
+                type="filepath",
+                editable=False,
+                # Not "share": it would upload the recording to another host.
+                buttons=["download"],
+                # The browser's own player: Gradio's would decode a long recording as a whole to draw it.
+                waveform_options=gr.WaveformOptions(show_recording_waveform=False),
+                elem_id="recording",
+            )
+            _refuse_urls(audio)
+            button = gr.Button("Tell the genre", variant="primary")
+            chosen = gr.Dataset(
+                label="Examples: made music, composed by a program",
+                components=[gr.Textbox(visible=False)],
+                samples=[[genre] for genre in files],
+                type="index",
+            )
+        with gr.Column(min_width=320):
+            notice = gr.HTML(visible=False)
+            answer = gr.HTML(visible=False)
+            scores = gr.Label(label="All genres", visible=False, show_heading=False)
+    sections = gr.HTML(visible=False, js_on_load=timeline.SCRIPT)
+    with gr.Accordion("Look inside", open=False, visible=False) as inside:
+        with gr.Row():
+            part = gr.Dropdown(label="Part of the recording")
+            genre = gr.Dropdown(label="Genre")
+        with gr.Row():
+            see = gr.Button("Show its sound")
+            ask = gr.Button("Which seconds mattered?")
+        spectrogram = gr.HTML(visible=False)
+        evidence = gr.HTML(visible=False)
+
+    shown = [notice, answer, scores, sections, latest]
+    asked = gr.on(
+        [button.click, audio.input],
+        actions.classify,
+        audio,
+        shown,
+        api_name="classify",
+        show_progress="minimal",
+        show_progress_on=notice,
+        trigger_mode="once",
+    )
+    picked = chosen.click(lambda index: str(list(files.values())[index]), chosen, audio, **_QUIET).then(
+        actions.classify, audio, shown, show_progress="minimal", show_progress_on=notice, api_visibility="private"
+    )
+    for event in (asked, picked):
+        event.then(
+            actions.remember, [latest, results], [results, table, downloads, part, genre, inside], **_QUIET
+        ).then(lambda: [gr.HTML(visible=False)] * 2, None, [spectrogram, evidence], **_QUIET)
+    see.click(
+        actions.spectrogram,
+        [audio, part],
+        spectrogram,
+        api_visibility="private",
+        concurrency_id="pictures",
+        concurrency_limit=2,
+    )
+    ask.click(actions.evidence, [audio, part, genre], evidence, api_visibility="private", concurrency_id="pictures")
+
+
+def _compare(actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML) -> None:
+    gr.Markdown("Everything heard in this visit. Drop several files together to fill the table row by row.")
+    batch = gr.File(label="Files", file_count="multiple", type="filepath")
+    _refuse_urls(batch)
+    notice = gr.HTML(visible=False)
+    table.render()
+    downloads.render()
+    batch.upload(
+        actions.batch,
+        [batch, results],
+        [notice, results, table, downloads],
+        show_progress="minimal",
+        show_progress_on=notice,
+        api_visibility="private",
+    )
+
+
+def _code(blocks: gr.Blocks) -> None:
+    gr.Markdown("The same request from a program. `/docs` has all of the API.")
+    with gr.Tab("curl"):
+        curl = gr.Code(language="shell", label="curl", interactive=False, wrap_lines=True)
+    with gr.Tab("Python"):
+        python = gr.Code(language="python", label="Python", interactive=False, wrap_lines=True)
+    with gr.Tab("JavaScript"):
+        javascript = gr.Code(language="javascript", label="JavaScript", interactive=False, wrap_lines=True)
+    address = gr.Textbox(visible=False)
+    blocks.load(snippets.snippets, address, [curl, python, javascript], js=snippets.ADDRESS, **_QUIET)
+
+
+def _refuse_urls(component: gr.Audio | gr.File) -> None:
+    """Gradio takes a URL in place of an upload, and would download it without a limit.
+
+    On the object, as a subclass of a component makes Gradio write a stub file beside its source.
+    """
+    move = component.async_move_resource_to_block_cache
+
+    async def move_upload(url_or_path: str | Path | None) -> str | None:
+        if url_or_path is not None and is_http_url_like(str(url_or_path)):
+            raise gr.Error(words.UPLOAD_FIRST, print_exception=False)
+        return await move(url_or_path)
+
+    component.async_move_resource_to_block_cache = move_upload  # type: ignore[method-assign, assignment]

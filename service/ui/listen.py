@@ -1,0 +1,96 @@
+"""One recording of the page: waits for its turn, is listened to, and tells how far it has come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from service.classify import Classifier, Progress
+from service.errors import AudioTooLong, ModelLoading, Overloaded
+from service.schemas import Classification
+from service.ui.timeline import Peaks, Waveform
+
+# Between two looks at a request: each costs a picture.
+_INTERVAL_S = 0.5
+_LONGEST_WAIT_S = 300.0
+_RETRY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """words: for what."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """answer: of what was heard so far. done, total: windows; equal to each other when `answer` is the last word."""
+
+    answer: Classification
+    peaks: Peaks
+    done: int
+    total: int
+
+    @property
+    def finished(self) -> bool:
+        return self.done == self.total
+
+
+async def listen(classifier: Classifier, file: BinaryIO) -> AsyncIterator[Waiting | Heard]:
+    """The whole recording with its timeline; where that would take too long, windows spread over it.
+
+    Waits some minutes while the model loads or the queue is full. Raises what `Classifier.classify` raises.
+    """
+    timeline, waited_s = True, 0.0
+    while True:
+        try:
+            async for update in _listen(classifier, file, timeline=timeline):
+                yield update
+            return
+        except AudioTooLong:
+            if not timeline:
+                raise
+            timeline = False
+        except (ModelLoading, Overloaded) as error:
+            if waited_s >= _LONGEST_WAIT_S:
+                raise
+            yield Waiting(_reason(error))
+            pause_s = _RETRY_S if isinstance(error, ModelLoading) else float(error.retry_after_s or _RETRY_S)
+            await asyncio.sleep(pause_s)
+            waited_s += pause_s
+
+
+def _reason(error: ModelLoading | Overloaded) -> str:
+    if isinstance(error, ModelLoading):
+        return "The model is still loading. Your recording is kept, and listening starts by itself."
+    return f"{error.detail.partition('.')[0]} before yours. It starts by itself."
+
+
+async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncIterator[Heard]:
+    waveform = Waveform()
+    newest: Progress | None = None
+    sampling_rate = classifier.engine.artefact.sampling_rate
+
+    def note(progress: Progress) -> None:
+        nonlocal newest
+        newest = progress
+        if progress.window:
+            waveform.add(progress.window, sampling_rate)
+
+    work = asyncio.create_task(classifier.classify(file, timeline=timeline, on_progress=note))
+    try:
+        told = 0
+        while not (await asyncio.wait({work}, timeout=_INTERVAL_S))[0]:
+            if newest and len(waveform.peaks) and newest.done > told and newest.done < newest.total:
+                told = newest.done
+                yield Heard(newest.answer(), waveform.peaks, newest.done, newest.total)
+        answer = work.result()
+        assert newest is not None
+        # Without a timeline of its own, the answer shows the windows that were heard.
+        answer = answer.model_copy(update={"timeline": newest.answer().timeline})
+        yield Heard(answer, waveform.peaks, newest.total, newest.total)
+    finally:
+        # A visitor who leaves stops the work; the file must outlive it.
+        work.cancel()
+        await asyncio.wait({work})
