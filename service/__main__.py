@@ -25,7 +25,7 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
     logs.configure(settings.log_level)
-    # Last, as it imports the page: what was wrong so far has been told at once.
+    # Last, as these take long: what was wrong so far has been told at once.
     import uvicorn
 
     from service.app import create_app
@@ -44,6 +44,7 @@ def main() -> int:
                 create_app(settings, on_startup_failure=stop),
                 host=settings.host,
                 port=settings.port,
+                root_path=settings.root_path,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -19,7 +19,6 @@ from service.errors import StartupError
 from service.metrics import Metrics
 from service.middleware import BodyLimit, RequestLog
 from service.settings import Settings
-from service.startup import load_engine
 from service.ui import page
 
 logger = logging.getLogger(__name__)
@@ -56,6 +55,9 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         def load() -> None:
             outcome: Engine | Exception
             try:
+                # Here, as its imports would hold up the first answer.
+                from service.startup import load_engine
+
                 outcome = load_engine(settings)
             except Exception as error:
                 outcome = error
@@ -78,7 +80,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     app.state.metrics = metrics
     app.include_router(api.router)
     problems.install(app)
-    page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes)
+    page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
     # Allows nothing; without it Gradio would allow its routes to every origin.

@@ -18,7 +18,7 @@ _FADE_S = 0.01
 
 @dataclass(frozen=True)
 class Segment:
-    """drop: probability of the genre that is lost without this part, in -1..1; below 0 where the part speaks against."""
+    """drop: the probability that the genre loses without this part, in -1..1; below 0 where it speaks against."""
 
     start_s: float
     end_s: float
@@ -27,7 +27,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Evidence:
-    """score: the probability of `genre` in the whole window, in 0..1. segments: end to end, in seconds of the recording."""
+    """score: the probability of `genre` in the whole window, in 0..1. segments: end to end."""
 
     genre: str
     score: float
@@ -53,7 +53,7 @@ async def occlude(engine: Engine, window: Window, genre: str) -> Evidence:
 
 
 def _mask(samples: int, start: int, end: int, fade: int) -> Waveform:
-    """float32 (samples,): 1 outside of start..end and 0 inside, with a fade, as a click would be evidence of its own."""
+    """float32 (samples,): 1 outside of start..end and 0 inside, faded, as a click would be evidence itself."""
     outside = np.arange(samples)
     distance = np.maximum(start - outside, outside - (end - 1))
     mask: Waveform = np.clip(distance / fade, 0, 1).astype(np.float32)

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on."""
 
+    root_path: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
+    """Prefix under which a reverse proxy shows the service and which it strips, such as `/genre`."""
+
     backend: Literal["auto", "openvino", "torch"] = "auto"
     """What computes: OpenVINO on a CPU and torch on a GPU (auto), or always one of them."""
 

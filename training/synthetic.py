@@ -73,7 +73,7 @@ def render(genre: str, seed: int, duration_s: float = 30.0) -> npt.NDArray[np.fl
 
 
 def encode(waveform: npt.NDArray[np.float32], format: Format = "flac") -> bytes:
-    """Encode mono samples between -1 and 1, at `SAMPLING_RATE`, as an audio file; what is not compressed has 16 bits."""
+    """Encode mono samples between -1 and 1, at `SAMPLING_RATE`; wav and flac get 16 bits."""
     file = io.BytesIO()
     soundfile.write(
         file, waveform, SAMPLING_RATE, format=format.upper(), subtype="MPEG_LAYER_III" if format == "mp3" else "PCM_16"

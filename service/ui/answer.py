@@ -23,7 +23,7 @@ def render(answer: Classification, *, heard: str | None = None) -> str:
 
 
 def candidates(answer: Classification) -> list[str]:
-    """The two or three genres that an uncertain answer may mean: a third one only if it has half the share of the best."""
+    """The two or three genres that an uncertain answer may mean; a third has half the share of the best."""
     best, *others = answer.scores[:_MOST_CANDIDATES]
     return [best.label, *(o.label for place, o in enumerate(others) if place == 0 or o.score >= best.score / 2)]
 

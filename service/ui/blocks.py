@@ -39,7 +39,6 @@ def build(classifier: Classifier) -> gr.Blocks:
         # Both tabs fill them, the second one shows them.
         table = gr.Dataframe(
             headers=compare.HEADERS,
-            datatype=["str", "str", "number", "str", "str", "number", "number", "str"],
             label="Results",
             interactive=False,
             wrap=True,
@@ -85,7 +84,7 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
                 type="index",
             )
         with gr.Column(min_width=320):
-            notice = gr.HTML(visible=False)
+            notice = gr.HTML(words.notice("The answer appears here."))
             answer = gr.HTML(visible=False)
             scores = gr.Label(label="All genres", visible=False, show_heading=False)
     sections = gr.HTML(visible=False, js_on_load=timeline.SCRIPT)
@@ -133,8 +132,8 @@ def _compare(actions: Actions, results: gr.State, table: gr.Dataframe, downloads
     batch = gr.File(label="Files", file_count="multiple", type="filepath")
     _refuse_urls(batch)
     notice = gr.HTML(visible=False)
-    table.render()
-    downloads.render()
+    for part in (table, downloads):
+        part.render()  # type: ignore[no-untyped-call]
     batch.upload(
         actions.batch,
         [batch, results],
@@ -146,7 +145,7 @@ def _compare(actions: Actions, results: gr.State, table: gr.Dataframe, downloads
 
 
 def _code(blocks: gr.Blocks) -> None:
-    gr.Markdown("The same request from a program. `/docs` has all of the API.")
+    gr.Markdown("The same request from a program. [The API's own page](../docs) has the rest.")
     with gr.Tab("curl"):
         curl = gr.Code(language="shell", label="curl", interactive=False, wrap_lines=True)
     with gr.Tab("Python"):

@@ -7,6 +7,7 @@ import json
 from typing import TypedDict
 
 from service.schemas import Classification
+from service.ui.words import clock, percent
 
 MOST_RESULTS = 200
 
@@ -24,7 +25,7 @@ class Result(TypedDict):
     model: str
 
 
-HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length in s", "Heard in s", "Model"]
+HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length", "Heard", "Model"]
 
 
 def result(name: str, answer: Classification) -> Result:
@@ -46,9 +47,21 @@ def failure(name: str, words: str) -> Result:
     )
 
 
-def rows(results: list[Result]) -> list[list[str | float | None]]:
-    """Newest first."""
-    return [list(row.values()) for row in reversed(results)]  # type: ignore[arg-type]
+def rows(results: list[Result]) -> list[list[str]]:
+    """As they are shown, newest first."""
+    return [
+        [
+            row["file"],
+            row["genre"],
+            "" if row["confidence"] is None else percent(row["confidence"]),
+            row["decision"],
+            row["second"],
+            "" if row["duration_s"] is None else clock(row["duration_s"]),
+            "" if row["analysed_s"] is None else clock(row["analysed_s"]),
+            row["model"],
+        ]
+        for row in reversed(results)
+    ]
 
 
 def downloads(results: list[Result]) -> str:

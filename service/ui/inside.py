@@ -1,9 +1,9 @@
 """Look inside one window: its mel spectrogram, and the seconds that spoke for a genre."""
 
 from html import escape
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
@@ -18,6 +18,7 @@ _DARK, _LIGHT, _FOR, _AGAINST = "#10131c", "#e8eaf0", "#f0a43a", "#6b9df0"
 
 _FRAME_S = 0.064
 _MELS = 96
+_LOWEST_HZ = 30.0
 _MOST_FRAMES = 800
 _SHOWN_DB = 80
 
@@ -32,7 +33,7 @@ def spectrogram_html(window: Window, sampling_rate: int) -> str:
     uri = _spectrogram_picture(window, sampling_rate)
     return (
         f'<figure class="inside"><img src="{uri}" alt="{text}: bright is loud, low tones are at the bottom.">'
-        f"<figcaption>{text}: what the sound is made of. Bright is loud, low tones are at the bottom.</figcaption></figure>"
+        f"<figcaption>{text}. Bright is loud, low tones are at the bottom.</figcaption></figure>"
     )
 
 
@@ -46,13 +47,13 @@ def evidence_html(evidence: Evidence) -> str:
     )
 
 
-def mel_decibels(window: Window, sampling_rate: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def mel_decibels(window: Window, sampling_rate: int) -> npt.NDArray[np.float32]:
     """float32 (mels, frames): decibels under the loudest, of at most `_MOST_FRAMES` frames."""
     heard = window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))]
     frame = round(_FRAME_S * sampling_rate)
     fft = 1 << (frame - 1).bit_length()
-    filters = mel_filter_bank(fft // 2 + 1, _MELS, 30.0, sampling_rate / 2, sampling_rate, norm="slaney")
-    decibels: np.ndarray[Any, np.dtype[np.float32]] = spectrogram(
+    filters = mel_filter_bank(fft // 2 + 1, _MELS, _LOWEST_HZ, sampling_rate / 2, sampling_rate, norm="slaney")
+    decibels = spectrogram(
         heard,
         window_function(frame),
         frame_length=frame,
@@ -62,9 +63,9 @@ def mel_decibels(window: Window, sampling_rate: int) -> np.ndarray[Any, np.dtype
         mel_filters=filters,
         log_mel="dB",
         db_range=float(_SHOWN_DB),
-        dtype=np.float32,
     )
-    return decibels - decibels.max()
+    relative: npt.NDArray[np.float32] = (decibels - decibels.max()).astype(np.float32)
+    return relative
 
 
 def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
@@ -80,7 +81,7 @@ def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
     )
     # HTK's formula, as in `mel_filter_bank`.
     shown = [hertz for hertz in (125, 500, 1_000, 2_000, 4_000, 8_000) if hertz <= sampling_rate / 2]
-    low, high = _mel(30.0), _mel(sampling_rate / 2)
+    low, high = _mel(_LOWEST_HZ), _mel(sampling_rate / 2)
     axes.set_yticks(
         [(_mel(hertz) - low) / (high - low) * _MELS for hertz in shown], [f"{hertz:,} Hz" for hertz in shown]
     )
@@ -102,7 +103,7 @@ def _evidence_picture(evidence: Evidence) -> str:
         edgecolor=_DARK,
     )
     axes.axhline(0, color=_LIGHT, linewidth=1)
-    axes.set_ylabel("for, in points", color=_LIGHT, fontsize=14)
+    axes.set_ylabel("points", color=_LIGHT, fontsize=14)
     axes.margins(x=0)
     return data_uri(figure)
 
@@ -112,7 +113,7 @@ def _figure() -> tuple[Figure, Axes]:
     axes = figure.add_subplot(facecolor=_DARK)
     axes.tick_params(colors=_LIGHT, labelsize=14)
     axes.spines[:].set_visible(False)
-    axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds % 1 == 0 else f"{seconds:.1f}")
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
     return figure, axes
 
 

@@ -20,8 +20,8 @@ PATH = "/ui"
 
 _WAITING = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <meta name="viewport" content="width=device-width"><title>Music genre</title>
-<style>:root { color-scheme: light dark } body { font: 1.2rem system-ui, sans-serif; margin: 20vh auto; max-width: 30rem;
-padding: 0 1rem }</style></head><body><main><h1>What genre is this?</h1>
+<style>:root { color-scheme: light dark } body { font: 1.2rem system-ui, sans-serif; margin: 20vh auto;
+max-width: 30rem; padding: 0 1rem }</style></head><body><main><h1>What genre is this?</h1>
 <p role="status">The page is getting ready. It appears by itself in a few seconds.</p></main></body></html>"""
 
 
@@ -102,7 +102,7 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
         show_error=False,
         ssr_mode=False,
         theme=theme.theme(),
-        css=theme.CSS,
+        css_paths=theme.STYLE,
     )
     return stand_in.routes[-1].app  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""The timeline: the waveform with the genre of each window coloured beneath, confidence as height, to click and play."""
+"""The timeline: the waveform, and beneath it each window, its genre as colour and its confidence as height."""
 
 from html import escape
 from itertools import groupby
@@ -76,7 +76,8 @@ def render(answer: Classification, peaks: Peaks) -> str:
         ' aria-label="Play from this second of the recording"></div>'
         f'<div class="ticks" aria-hidden="true">{ticks}</div>'
         f'<ul class="legend" aria-label="Colours">{legend}</ul>'
-        f'<ol class="sections" aria-label="Sections, each plays from its start">{_sections(spans, colour)}</ol></section>'
+        f'<ol class="sections" aria-label="Sections, each plays from its start">{_sections(spans, colour)}</ol>'
+        "</section>"
     )
 
 
