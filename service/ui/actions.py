@@ -1,6 +1,5 @@
 """What the page does when its visitor acts: each action asks the classifier, and answers with what the parts show."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ logger = logging.getLogger(__name__)
 MOST_FILES = 50
 """Of a batch."""
 
-_PICTURE_TIMEOUT_S = 20
 _MOST_PARTS = 200
 
 
@@ -34,17 +32,14 @@ class Actions:
 
     async def classify(self, path: str | None) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, answer, scores, timeline, latest), the last one only with the final answer."""
-        hidden = gr.HTML(visible=False)
+        nothing = gr.HTML(visible=False), gr.Label(visible=False), gr.HTML(visible=False), None
         try:
-            if path is None:
-                raise gr.Error(words.CHOOSE_FIRST, print_exception=False, visible=False)
-            with _opened(path) as file:
-                yield _say("Listening ..."), hidden, gr.Label(visible=False), hidden, None
+            with _opened(path) as (name, file):
+                yield _say("Listening ..."), *nothing
                 async for update in listen(self._classifier, file):
-                    yield await self._show(update, Path(path).name)
-        except gr.Error as error:
-            yield _say(error.message, alert=True), hidden, gr.Label(visible=False), hidden, None
-            raise
+                    yield await self._show(update, name)
+        except _Trouble as trouble:
+            yield _say(str(trouble), alert=True), *nothing
 
     async def _show(self, update: Waiting | Heard, name: str) -> tuple[Any, ...]:
         if isinstance(update, Waiting):
@@ -94,14 +89,13 @@ class Actions:
         yield _say(f"Done: {min(len(paths), MOST_FILES)} files.{left_out}"), results, *self._table(results)
 
     async def _row(self, path: str) -> Result:
-        name = Path(path).name
         try:
-            with _opened(path) as file:
+            with _opened(path) as (name, file):
                 async for update in listen(self._classifier, file):
                     if isinstance(update, Heard) and update.finished:
                         return compare.result(name, update.answer)
-        except gr.Error as error:
-            return compare.failure(name, error.message)
+        except _Trouble as trouble:
+            return compare.failure(Path(path).name, str(trouble))
         raise AssertionError("listening ends with an answer or an error")
 
     def _table(self, results: list[Result]) -> tuple[Any, Any]:
@@ -109,19 +103,23 @@ class Actions:
 
     async def spectrogram(self, path: str | None, start_s: float | None) -> Any:
         """Computed only when asked, as is `evidence`; both take their turn in the classifier's queue."""
-        with _told() as said, _opened(path) as file:
-            window = await self._classifier.read_window(file, start_s or 0.0)
-            rate = self._classifier.engine.artefact.sampling_rate
-            async with asyncio.timeout(_PICTURE_TIMEOUT_S):
-                said.append(await self._pictures.draw(inside.spectrogram_html, window, rate))
-        return gr.HTML(said[0], visible=True)
+        try:
+            with _opened(path) as (_, file):
+                window = await self._classifier.read_window(file, start_s or 0.0)
+                rate = self._classifier.engine.artefact.sampling_rate
+                html = await self._pictures.draw(inside.spectrogram_html, window, rate)
+        except _Trouble as trouble:
+            return _say(str(trouble), alert=True)
+        return gr.HTML(html, visible=True)
 
     async def evidence(self, path: str | None, start_s: float | None, genre: str | None) -> Any:
-        with _told() as said, _opened(path) as file:
-            found = await self._classifier.evidence(file, genre or "", start_s or 0.0)
-            async with asyncio.timeout(_PICTURE_TIMEOUT_S):
-                said.append(await self._pictures.draw(inside.evidence_html, found))
-        return gr.HTML(said[0], visible=True)
+        try:
+            with _opened(path) as (_, file):
+                found = await self._classifier.evidence(file, genre or "", start_s or 0.0)
+                html = await self._pictures.draw(inside.evidence_html, found)
+        except _Trouble as trouble:
+            return _say(str(trouble), alert=True)
+        return gr.HTML(html, visible=True)
 
     def readiness(self) -> tuple[Any, Any]:
         """(notice, timer): asked again and again until the model is there."""
@@ -138,40 +136,25 @@ def _say(text: str, *, alert: bool = False) -> Any:
     return gr.HTML(words.notice(text, alert=alert), visible=True)
 
 
-@contextmanager
-def _told() -> Iterator[list[str]]:
-    """What to show; an error of the block is put there in words."""
-    said: list[str] = []
-    try:
-        yield said
-    except gr.Error as error:
-        said.append(words.notice(error.message, alert=True))
+class _Trouble(Exception):
+    """What went wrong, in words for the visitor."""
 
 
 @contextmanager
-def _opened(path: str | None) -> Iterator[BinaryIO]:
-    """An upload, open; everything that goes wrong with it in words, and nothing of our own.
-
-    The page shows errors in its notice, so Gradio's own pop-up stays away.
-    """
+def _opened(path: str | None) -> Iterator[tuple[str, BinaryIO]]:
+    """The name of an upload, and the upload, open. Raises _Trouble for everything that goes wrong with it."""
     if path is None:
-        raise _error(words.CHOOSE_FIRST)
+        raise _Trouble(words.CHOOSE_FIRST)
     # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
     if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-        raise _error(words.UPLOAD_FIRST)
+        raise _Trouble(words.UPLOAD_FIRST)
     try:
         with open(path, "rb") as file:
-            yield file
+            yield Path(path).name, file
     except FileNotFoundError:
-        raise _error(words.EXPIRED) from None
+        raise _Trouble(words.EXPIRED) from None
     except ServiceError as error:
-        raise _error(words.explain(error)) from None
-    except gr.Error:
-        raise
+        raise _Trouble(words.explain(error)) from None
     except Exception:
         logger.exception("the page failed")
-        raise _error(words.FAILED) from None
-
-
-def _error(text: str) -> gr.Error:
-    return gr.Error(text, visible=False, print_exception=False)
+        raise _Trouble(words.FAILED) from None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from gradio_client.utils import is_http_url_like
 
 from service.classify import Classifier
@@ -46,11 +47,11 @@ def build(classifier: Classifier) -> gr.Blocks:
         )
         downloads = gr.HTML(render=False)
         with gr.Tabs():
-            with gr.Tab("One recording"):
+            with gr.Tab("Listen"):
                 _one_recording(actions, results, table, downloads)
             with gr.Tab("Compare"):
                 _compare(actions, results, table, downloads)
-            with gr.Tab("Use this from code"):
+            with gr.Tab("From code"):
                 _code(blocks)
         blocks.load(actions.readiness, None, [status, timer], **_QUIET)
         timer.tick(actions.readiness, None, [status, timer], **_QUIET)
@@ -76,7 +77,11 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
                 elem_id="recording",
             )
             _refuse_urls(audio)
-            button = gr.Button("Tell the genre", variant="primary")
+            with gr.Row():
+                button = gr.Button("Tell the genre", variant="primary")
+                # Browsers call webm and mp4 videos, which the recorder above does not take.
+                other = gr.UploadButton("From a video file")
+                _refuse_urls(other)
             chosen = gr.Dataset(
                 label="Examples: made music, composed by a program",
                 components=[gr.Textbox(visible=False)],
@@ -109,10 +114,16 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
         show_progress_on=notice,
         trigger_mode="once",
     )
-    picked = chosen.click(lambda index: str(list(files.values())[index]), chosen, audio, **_QUIET).then(
-        actions.classify, audio, shown, show_progress="minimal", show_progress_on=notice, api_visibility="private"
-    )
-    for event in (asked, picked):
+
+    def classify_after(event: Dependency) -> Dependency:
+        then: Dependency = event.then(
+            actions.classify, audio, shown, show_progress="minimal", show_progress_on=notice, api_visibility="private"
+        )
+        return then
+
+    picked = chosen.click(lambda index: str(list(files.values())[index]), chosen, audio, **_QUIET)
+    uploaded = other.upload(lambda path: path, other, audio, **_QUIET)
+    for event in (asked, classify_after(picked), classify_after(uploaded)):
         event.then(
             actions.remember, [latest, results], [results, table, downloads, part, genre, inside], **_QUIET
         ).then(lambda: [gr.HTML(visible=False)] * 2, None, [spectrogram, evidence], **_QUIET)
@@ -145,7 +156,7 @@ def _compare(actions: Actions, results: gr.State, table: gr.Dataframe, downloads
 
 
 def _code(blocks: gr.Blocks) -> None:
-    gr.Markdown("The same request from a program. [The API's own page](../docs) has the rest.")
+    gr.Markdown("### Use this from code\nThe same request from a program. [The API's own page](../docs) has the rest.")
     with gr.Tab("curl"):
         curl = gr.Code(language="shell", label="curl", interactive=False, wrap_lines=True)
     with gr.Tab("Python"):
@@ -156,7 +167,7 @@ def _code(blocks: gr.Blocks) -> None:
     blocks.load(snippets.snippets, address, [curl, python, javascript], js=snippets.ADDRESS, **_QUIET)
 
 
-def _refuse_urls(component: gr.Audio | gr.File) -> None:
+def _refuse_urls(component: gr.Audio | gr.File | gr.UploadButton) -> None:
     """Gradio takes a URL in place of an upload, and would download it without a limit.
 
     On the object, as a subclass of a component makes Gradio write a stub file beside its source.

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from service.engine import lower_priority
 
 DPI = 100
+_TIMEOUT_S = 20
 
 # Each has a contrast of 3:1 or more to white and to the page's dark background, which a test computes.
 _COLOURS = (
@@ -30,7 +31,9 @@ class Pictures:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures", initializer=lower_priority)
 
     async def draw(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
+        """What `function` returns. Raises TimeoutError when too many pictures wait before it."""
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
 
 
 def colours(labels: list[str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def percent(share: float) -> str:
 
 def clock(seconds: float) -> str:
     """Minutes and seconds, as players show them: 75 is 1:15."""
-    whole = int(seconds)
+    whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.processes import ROOT, service
 
@@ -38,6 +38,7 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium, "Chromium is missing: apt-get install chromium, or make test-browser as root."
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
@@ -74,7 +75,7 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(slow_model: Path) -> dict[str, str]:
-    """Of the services here. MODEL_ID in the environment puts another model in: the demo's, for pictures with meaning."""
+    """Of the services here. MODEL_ID puts another model in: the demo's, for pictures with meaning."""
     return {"MODEL_ID": os.environ.get("MODEL_ID") or str(slow_model), "BACKEND": "torch", "CPU_THREADS": "1"}
 
 

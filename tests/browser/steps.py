@@ -1,6 +1,5 @@
 """What visitors do, and what they see."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,9 @@ def player(page: Page) -> dict[str, Any]:
     return state
 
 
-def seconds(text: str) -> float:
-    minutes, whole = re.fullmatch(r"(\d+):(\d\d)", text).groups()  # type: ignore[union-attr]
-    return 60 * int(minutes) + int(whole)
+def panel(page: Page) -> Locator:
+    """The innermost open tab."""
+    return page.locator("[role=tabpanel]:visible").last
 
 
 def screenshot(page: Page, name: str) -> None:
