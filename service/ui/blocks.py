@@ -25,8 +25,11 @@ _POLL_S = 1.0
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 # Visitors beyond wait in line, and see their place in it; beyond the line they are told to come back.
-_LISTENERS = 8
+LISTENERS = 8
 _LINE = 64
+
+# Of everything that listens, whatever starts it.
+_IN_LINE: dict[str, Any] = {"concurrency_id": "listen", "concurrency_limit": LISTENERS, "show_progress": "minimal"}
 
 
 def build(classifier: Classifier) -> gr.Blocks:
@@ -55,7 +58,7 @@ def build(classifier: Classifier) -> gr.Blocks:
                 _code(blocks)
         blocks.load(actions.readiness, None, [status, timer], **_QUIET)
         timer.tick(actions.readiness, None, [status, timer], **_QUIET)
-    blocks.queue(max_size=_LINE, default_concurrency_limit=_LISTENERS)
+    blocks.queue(max_size=_LINE)
     page: gr.Blocks = blocks
     return page
 
@@ -110,14 +113,14 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
         audio,
         shown,
         api_name="classify",
-        show_progress="minimal",
         show_progress_on=notice,
         trigger_mode="once",
+        **_IN_LINE,
     )
 
     def classify_after(event: Dependency) -> Dependency:
         then: Dependency = event.then(
-            actions.classify, audio, shown, show_progress="minimal", show_progress_on=notice, api_visibility="private"
+            actions.classify, audio, shown, show_progress_on=notice, api_visibility="private", **_IN_LINE
         )
         return then
 
@@ -149,9 +152,9 @@ def _compare(actions: Actions, results: gr.State, table: gr.Dataframe, downloads
         actions.batch,
         [batch, results],
         [notice, results, table, downloads],
-        show_progress="minimal",
         show_progress_on=notice,
         api_visibility="private",
+        **_IN_LINE,
     )
 
 

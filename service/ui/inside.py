@@ -24,6 +24,7 @@ _SHOWN_DB = 80
 
 # A drop of less is noise: nothing is said of it in words.
 _LEAST_DROP = 0.02
+_LEAST_SHOWN = 5
 _MOST_NAMED = 3
 
 
@@ -40,10 +41,11 @@ def spectrogram_html(window: Window, sampling_rate: int) -> str:
 def evidence_html(evidence: Evidence) -> str:
     """HTML: a picture of what each part of a window contributes to a genre, and the same in words."""
     text = _in_words(evidence)
-    uri = _evidence_picture(evidence)
+    genre = escape(evidence.genre)
     return (
-        f'<figure class="inside"><img src="{uri}" alt="Evidence for {escape(evidence.genre)}, part by part: {text}">'
-        f"<figcaption>{text} Each part was silenced in turn, and the change measured.</figcaption></figure>"
+        f'<figure class="inside"><img src="{_evidence_picture(evidence)}" alt="Evidence for {genre}: {text}">'
+        f"<figcaption>{text} Each part was silenced in turn: what speaks for {genre} is orange, what speaks against it"
+        " blue.</figcaption></figure>"
     )
 
 
@@ -94,9 +96,10 @@ def _mel(hertz: float) -> float:
 
 def _evidence_picture(evidence: Evidence) -> str:
     figure, axes = _figure()
+    drops = [segment.drop * 100 for segment in evidence.segments]
     axes.bar(
         [segment.start_s for segment in evidence.segments],
-        [segment.drop * 100 for segment in evidence.segments],
+        drops,
         [segment.end_s - segment.start_s for segment in evidence.segments],
         align="edge",
         color=[_FOR if segment.drop > 0 else _AGAINST for segment in evidence.segments],
@@ -104,6 +107,9 @@ def _evidence_picture(evidence: Evidence) -> str:
     )
     axes.axhline(0, color=_LIGHT, linewidth=1)
     axes.set_ylabel("points", color=_LIGHT, fontsize=14)
+    # Less than this is noise, and shall look like it.
+    low, high = min(drops), max(drops)
+    axes.set_ylim(min(low * 1.1, -_LEAST_SHOWN), max(high * 1.1, _LEAST_SHOWN))
     axes.margins(x=0)
     return data_uri(figure)
 

@@ -89,7 +89,9 @@ def _picture(spans: list[Span], peaks: Peaks, duration_s: float, colour: dict[st
     loudest = max(float(peaks[:, 1].max(initial=0)), 1e-3)
     # The waveform has the upper half, 0..1; the genres have the lower one, and grow from its floor.
     heights = peaks[:, 1] / loudest * 0.46
-    axes.vlines(peaks[:, 0], 0.52 - heights, 0.52 + heights, color=_WAVEFORM, linewidth=1)
+    # As wide as there is room for, in points.
+    width = 0.7 * 72 / DPI * _WIDTH_PX * np.diff(peaks[:, 0]).min(initial=duration_s) / max(duration_s, 0.1)
+    axes.vlines(peaks[:, 0], 0.52 - heights, 0.52 + heights, color=_WAVEFORM, linewidth=max(width, 0.5))
     axes.bar(
         [span.start_s for span in spans],
         [span.confidence * 0.96 for span in spans],

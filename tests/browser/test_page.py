@@ -138,7 +138,7 @@ def test_a_batch_fills_the_table_that_can_be_downloaded(page: Page, tmp_path: Pa
     tab(page, "Compare")
     panel(page).locator("input[type=file][multiple]").set_input_files([*files, formula])
     expect(page.get_by_role("status").filter(has_text="Done: 4 files.")).to_be_visible()
-    table = panel(page).locator("table").first
+    table = page.get_by_role("grid", name="Results")
     for name in ("blues.1000000.mp3", "disco.mp3", "pop.mp3", "rock.mp3", "broken.mp3"):
         expect(table).to_contain_text(name)
     screenshot(page, "batch")
