@@ -44,7 +44,6 @@ def main() -> int:
                 create_app(settings, on_startup_failure=stop),
                 host=settings.host,
                 port=settings.port,
-                root_path=settings.root_path,
                 log_config=None,
                 access_log=False,
                 server_header=False,

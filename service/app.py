@@ -17,7 +17,7 @@ from service.classify import Bounds, Classifier
 from service.engine import Engine
 from service.errors import StartupError
 from service.metrics import Metrics
-from service.middleware import BodyLimit, RequestLog
+from service.middleware import BodyLimit, RequestLog, RootPath
 from service.settings import Settings
 from service.ui import page
 
@@ -82,6 +82,8 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     problems.install(app)
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     # The last one added is the outermost.
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
     # Allows nothing; without it Gradio would allow its routes to every origin.
     app.add_middleware(CORSMiddleware)

@@ -5,28 +5,23 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-from asgi_correlation_id import correlation_id
 
 from service.admission import Admission, Reservation
-from service.artefact import Artefact
+from service.answer import Heard, Row, answer_of
 from service.audio import Window, WindowReader, open_audio, timeline_starts, window_starts
 from service.engine import Engine
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.evidence import SEGMENTS, Evidence, occlude
 from service.metrics import Metrics
-from service.schemas import Classification, ModelReference, Score, Span
+from service.schemas import Classification
 
 _DECODERS = 2
 _RETRY_LOADING_S = 5
-
-Row = npt.NDArray[np.float32]
-"""float32 (labels,): the probabilities of one window."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,19 +39,6 @@ class Bounds:
     max_analysed_s: float
     deadline_s: float
     early_exit: bool
-
-
-@dataclass
-class Heard:
-    """What has been heard of a recording: a row of probabilities for each span (start and end in seconds), how much of
-    it that is, and the seconds spent on it."""
-
-    spans: list[tuple[float, float]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    duration_s: float = 0.0
-    analysed_s: float = 0.0
-    decode_s: float = 0.0
-    inference_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +105,7 @@ class Classifier:
         """
         async with self._admitted() as (engine, reservation):
             heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
-        answer = _answer(engine, heard, top_k, timeline=timeline)
+        answer = answer_of(engine, heard, top_k, timeline=timeline)
         self._record(answer, heard)
         return answer
 
@@ -189,7 +171,7 @@ class Classifier:
                 remaining = len(starts) - position
                 reservation.audio_s = remaining * artefact.window_s
                 if on_progress:
-                    answer = partial(_answer, engine, heard, None, timeline=True)
+                    answer = partial(answer_of, engine, heard, None, timeline=True)
                     on_progress(Progress(position, len(starts), window, answer))
                 if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
                     break
@@ -255,42 +237,3 @@ def is_settled(rows: list[Row], remaining: int) -> bool:
         return False
     second, first = np.sort(np.sum(rows, axis=0))[-2:]
     return bool(first - second > remaining)
-
-
-def _answer(engine: Engine, heard: Heard, top_k: int | None, *, timeline: bool) -> Classification:
-    artefact = engine.artefact
-    scores = _scores(artefact, np.mean(heard.rows, axis=0))
-    best = scores[0]
-    return Classification(
-        genre=best.label,
-        confidence=best.score,
-        decision="accepted" if best.score >= artefact.uncertain_below else "uncertain",
-        scores=scores[:top_k],
-        duration_s=round(heard.duration_s, 3),
-        analysed_s=round(heard.analysed_s, 3),
-        timeline=_timeline(artefact, heard, top_k) if timeline else None,
-        model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
-        request_id=correlation_id.get() or "",
-    )
-
-
-def _timeline(artefact: Artefact, heard: Heard, top_k: int | None) -> list[Span]:
-    spans = []
-    for (start_s, end_s), row in zip(heard.spans, heard.rows, strict=True):
-        scores = _scores(artefact, row)
-        spans.append(
-            Span(
-                start_s=round(start_s, 3),
-                end_s=round(end_s, 3),
-                genre=scores[0].label,
-                confidence=scores[0].score,
-                scores=scores[:top_k],
-            )
-        )
-    return spans
-
-
-def _scores(artefact: Artefact, row: Row) -> list[Score]:
-    """Best first."""
-    ranked = sorted(zip(artefact.labels, map(float, row), strict=True), key=lambda pair: pair[1], reverse=True)
-    return [Score(label=label, score=min(score, 1.0)) for label, score in ranked]

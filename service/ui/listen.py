@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+
 from service.classify import Classifier, Progress
 from service.errors import AudioTooLong, ModelLoading, Overloaded
 from service.schemas import Classification
-from service.ui.timeline import Peaks, Waveform
+from service.ui.timeline import Peaks, peaks_of
 
 # Between two looks at a request: each costs a picture.
 _INTERVAL_S = 0.5
@@ -68,7 +70,7 @@ def _reason(error: ModelLoading | Overloaded) -> str:
 
 
 async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncIterator[Heard]:
-    waveform = Waveform()
+    outline: list[Peaks] = []
     newest: Progress | None = None
     sampling_rate = classifier.engine.artefact.sampling_rate
 
@@ -76,20 +78,20 @@ async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> 
         nonlocal newest
         newest = progress
         if progress.window:
-            waveform.add(progress.window, sampling_rate)
+            outline.append(peaks_of(progress.window, sampling_rate, progress.total))
 
     work = asyncio.create_task(classifier.classify(file, timeline=timeline, on_progress=note))
     try:
         told = 0
         while not (await asyncio.wait({work}, timeout=_INTERVAL_S))[0]:
-            if newest and len(waveform.peaks) and newest.done > told and newest.done < newest.total:
+            if newest and outline and newest.done > told and newest.done < newest.total:
                 told = newest.done
-                yield Heard(newest.answer(), waveform.peaks, newest.done, newest.total)
+                yield Heard(newest.answer(), np.concatenate(outline), newest.done, newest.total)
         answer = work.result()
         assert newest is not None
         # Without a timeline of its own, the answer shows the windows that were heard.
         answer = answer.model_copy(update={"timeline": newest.answer().timeline})
-        yield Heard(answer, waveform.peaks, newest.total, newest.total)
+        yield Heard(answer, np.concatenate(outline), newest.total, newest.total)
     finally:
         # A visitor who leaves stops the work; the file must outlive it.
         work.cancel()

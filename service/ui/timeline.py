@@ -13,8 +13,8 @@ from service.ui.pictures import DPI, colours, data_uri
 from service.ui.words import clock, percent
 
 _WIDTH_PX, _HEIGHT_PX = 1_200, 200
-_PEAKS_PER_WINDOW = 100
-_MOST_PEAKS = 2_400
+# Of a whole recording: one for three pixels.
+_PEAKS = 400
 _MOST_SECTIONS = 60
 _TICKS = 5
 
@@ -43,20 +43,12 @@ document.addEventListener('timeupdate', (event) => {
 """
 
 
-class Waveform:
-    """The outline of a recording, as far as it was heard. Bounded: a long recording is drawn more coarsely."""
-
-    def __init__(self) -> None:
-        self.peaks: Peaks = np.empty((0, 2), np.float32)
-
-    def add(self, window: Window, sampling_rate: int) -> None:
-        heard = np.abs(window.waveform[: round((window.end_s - window.start_s) * sampling_rate)])
-        starts = np.unique(np.linspace(0, len(heard), _PEAKS_PER_WINDOW, endpoint=False).astype(int))
-        peaks = np.stack([window.start_s + starts / sampling_rate, np.maximum.reduceat(heard, starts)], axis=1)
-        self.peaks = np.concatenate([self.peaks, peaks.astype(np.float32)])
-        if len(self.peaks) > _MOST_PEAKS:
-            pairs = self.peaks[: len(self.peaks) // 2 * 2].reshape(-1, 2, 2)
-            self.peaks = np.stack([pairs[:, 0, 0], pairs[:, :, 1].max(axis=1)], axis=1)
+def peaks_of(window: Window, sampling_rate: int, windows: int) -> Peaks:
+    """The outline of one of the `windows` of a recording: the more there are, the coarser each."""
+    heard = np.abs(window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))])
+    starts = np.unique(np.linspace(0, len(heard), max(1, _PEAKS // windows), endpoint=False).astype(int))
+    peaks = np.stack([window.start_s + starts / sampling_rate, np.maximum.reduceat(heard, starts)], axis=1)
+    return peaks.astype(np.float32)
 
 
 def render(answer: Classification, peaks: Peaks) -> str:
