@@ -36,7 +36,7 @@ def classification(*shares: float, labels: tuple[str, ...] = GENRES, decision: s
     return Classification(
         genre=scores[0].label,
         confidence=scores[0].score,
-        decision=decision,  # type: ignore[arg-type]
+        decision=decision,
         scores=scores,
         duration_s=240,
         analysed_s=90,
