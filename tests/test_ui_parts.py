@@ -4,21 +4,26 @@ import asyncio
 import csv
 import io
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.admission import Admission
 from service.audio import Window
+from service.classify import Classifier
 from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioError, NotReady, Overloaded
 from service.evidence import SEGMENTS, Evidence, Segment, occlude
 from service.schemas import Classification, ModelReference, Score, Span
 from service.ui import answer, compare, inside, timeline, words
 from service.ui.examples import examples
+from service.ui.listen import Heard, listen
 from service.ui.pictures import colours
 from service.ui.snippets import snippets
+from tests.audio_files import Waveform, encode, sweep
 from tests.conftest import GENRES
 from tests.test_classify import FixedBackend, classifier
 
@@ -193,6 +198,68 @@ def test_evidence_is_where_the_genre_was_heard() -> None:
     assert max(found.segments, key=lambda segment: segment.drop).start_s == pytest.approx(10.33, abs=0.07)
     elsewhere = [segment for segment in found.segments if segment.end_s < 10.25 or segment.start_s > 10.45]
     assert all(segment.drop == pytest.approx(0) for segment in elsewhere)
+
+
+def heard(made: Classifier, waveform: Waveform) -> list[Heard]:
+    """What the page is told of a recording, without waiting."""
+
+    async def collect() -> list[Heard]:
+        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")))]
+        assert all(isinstance(update, Heard) for update in updates)
+        return [update for update in updates if isinstance(update, Heard)]
+
+    return asyncio.run(collect())
+
+
+@pytest.fixture
+def backend() -> FixedBackend:
+    backend = FixedBackend()
+    backend.gate.set()
+    return backend
+
+
+def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> None:
+    made = classifier(backend)
+    last = heard(made, sweep(7.5))[-1]
+    assert last.finished
+    expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True))
+    assert last.answer == expected
+    assert 0 <= last.peaks[0, 0] < 0.1 and 7 < last.peaks[-1, 0] < 7.5
+
+
+def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
+    made = classifier(backend, early_exit=False)
+    # A second a second: ten are allowed.
+    made.engine.speed = 1.0
+    last = heard(made, sweep(20))[-1]
+    assert last.finished
+    assert last.answer.duration_s == 20 and last.answer.analysed_s == 5
+    assert last.answer.timeline is not None
+    assert [span.start_s for span in last.answer.timeline] == [0, 4.75, 9.5, 14.25, 19]
+
+
+class SlowBackend(FixedBackend):
+    def probabilities(self, windows: Windows) -> Probabilities:
+        time.sleep(0.1)
+        return super().probabilities(windows)
+
+
+def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
+    backend = SlowBackend()
+    backend.gate.set()
+    admission = Admission(1_000, deadline_s=60)
+    made = classifier(backend, admission=admission, deadline_s=60)
+
+    async def leave() -> None:
+        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")))
+        first = await anext(updates)
+        assert isinstance(first, Heard) and 0 < first.done < first.total == 20
+        assert admission.waiting_s > 0
+        await updates.aclose()
+        assert admission.waiting_s == 0
+
+    asyncio.run(leave())
+    assert backend.computed < 20
 
 
 def test_a_spreadsheet_runs_no_file_name() -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,8 +36,9 @@ class Actions:
         try:
             with _opened(path) as (name, file):
                 yield _say("Listening ..."), *nothing
-                async for update in listen(self._classifier, file):
-                    yield await self._show(update, name)
+                async with aclosing(listen(self._classifier, file)) as updates:
+                    async for update in updates:
+                        yield await self._show(update, name)
         except _Trouble as trouble:
             yield _say(str(trouble), alert=True), *nothing
 
@@ -91,9 +92,10 @@ class Actions:
     async def _row(self, path: str) -> Result:
         try:
             with _opened(path) as (name, file):
-                async for update in listen(self._classifier, file):
-                    if isinstance(update, Heard) and update.finished:
-                        return compare.result(name, update.answer)
+                async with aclosing(listen(self._classifier, file)) as updates:
+                    async for update in updates:
+                        if isinstance(update, Heard) and update.finished:
+                            return compare.result(name, update.answer)
         except _Trouble as trouble:
             return compare.failure(Path(path).name, str(trouble))
         raise AssertionError("listening ends with an answer or an error")

@@ -1,7 +1,8 @@
 """One recording of the page: waits for its turn, is listened to, and tells how far it has come."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -39,7 +40,7 @@ class Heard:
         return self.done == self.total
 
 
-async def listen(classifier: Classifier, file: BinaryIO) -> AsyncIterator[Waiting | Heard]:
+async def listen(classifier: Classifier, file: BinaryIO) -> AsyncGenerator[Waiting | Heard]:
     """The whole recording with its timeline; where that would take too long, windows spread over it.
 
     Waits some minutes while the model loads or the queue is full. Raises what `Classifier.classify` raises.
@@ -47,8 +48,10 @@ async def listen(classifier: Classifier, file: BinaryIO) -> AsyncIterator[Waitin
     timeline, waited_s = True, 0.0
     while True:
         try:
-            async for update in _listen(classifier, file, timeline=timeline):
-                yield update
+            # Closed with this generator, not later: then nobody reads the file any more.
+            async with aclosing(_listen(classifier, file, timeline=timeline)) as updates:
+                async for update in updates:
+                    yield update
             return
         except AudioTooLong:
             if not timeline:
@@ -69,7 +72,7 @@ def _reason(error: ModelLoading | Overloaded) -> str:
     return f"{error.detail.partition('.')[0]} before yours. It starts by itself."
 
 
-async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncIterator[Heard]:
+async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[Heard]:
     outline: list[Peaks] = []
     newest: Progress | None = None
     sampling_rate = classifier.engine.artefact.sampling_rate

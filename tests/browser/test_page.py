@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -109,6 +111,25 @@ def test_the_timeline_of_a_long_file_grows_and_plays_from_where_it_is_clicked(pa
     # The slider follows the player.
     page.wait_for_function("Number(document.querySelector('.timeline input').value) < 6")
     screenshot(page, "timeline")
+
+
+def test_a_visitor_who_leaves_stops_the_listening(page: Page, url: str, song: Path) -> None:
+    before = metric(url, "genre_predictions_total")
+    upload(page, song)
+    expect(page.get_by_role("status").filter(has_text="of 8 parts")).to_be_visible()
+    assert metric(url, "genre_queue_audio_seconds") > 0
+    page.close()
+    deadline = time.monotonic() + 30
+    while metric(url, "genre_queue_audio_seconds") > 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert metric(url, "genre_predictions_total") == before
+
+
+def metric(url: str, name: str) -> float:
+    """Summed over its labels."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 def test_a_look_inside_is_taken_when_asked(page: Page) -> None:
