@@ -177,6 +177,24 @@ def test_no_other_way_of_calling_reaches_a_file_of_the_server(client: httpx2.Cli
     assert secret.read_bytes() not in uploads()
 
 
+def test_a_batch_reaches_no_file_of_the_server(client: httpx2.Client, secret: Path) -> None:
+    """Its paths come in an event, which Gradio does not check."""
+    config = client.get("/ui/config").json()
+    drops = {part["id"] for part in config["components"] if "drop" in str(part["props"].get("js_on_load"))}
+    (batch,) = [call["id"] for call in config["dependencies"] if any(target[0] in drops for target in call["targets"])]
+    link = Path(upload(client, encode(sweep(1.0), "flac"))).parent / "link.wav"
+    link.symlink_to(secret)
+    for path in (secret, link, f"{link.parent}/../..{secret}"):
+        files = [{"name": "a.wav", "path": str(path)}]
+        body = {"data": [None], "event_data": {"files": files}, "fn_index": batch, "session_hash": "batch"}
+        assert client.post(f"{API}/queue/join", json=body).status_code == 200
+        with client.stream("GET", f"{API}/queue/data", params={"session_hash": "batch"}) as events:
+            answer = "".join(events.iter_text())
+        assert "Upload the file through this page" in answer, answer
+        assert "uncertain" not in answer
+    assert secret.read_bytes() not in uploads()
+
+
 def test_a_link_in_the_upload_folder_leads_nowhere(client: httpx2.Client, secret: Path) -> None:
     link = Path(upload(client, encode(sweep(1.0), "flac"))).parent / "link.wav"
     link.symlink_to(secret)

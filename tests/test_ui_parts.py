@@ -18,7 +18,7 @@ from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioError, NotReady, Overloaded
 from service.evidence import SEGMENTS, Evidence, Segment, occlude
 from service.schemas import Classification, ModelReference, Score, Span
-from service.ui import answer, compare, inside, timeline, words
+from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.examples import examples
 from service.ui.listen import Heard, listen
 from service.ui.pictures import colours
@@ -260,6 +260,16 @@ def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
 
     asyncio.run(leave())
     assert backend.computed < 20
+
+
+@pytest.mark.parametrize("event", [None, "x", {}, {"files": 7}, {"files": [7, {}, {"name": 7, "path": "/etc/passwd"}]}])
+def test_an_event_that_the_page_did_not_send_holds_no_files(event: object) -> None:
+    assert batch.files_of(event) == []
+
+
+def test_a_batch_is_bounded() -> None:
+    files = [{"name": "a", "path": None if number else "b"} for number in range(1_000)]
+    assert batch.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (batch.MOST_FILES - 1)]
 
 
 def test_a_spreadsheet_runs_no_file_name() -> None:

@@ -12,15 +12,12 @@ from gradio.utils import get_upload_folder
 from service.classify import Classifier
 from service.errors import NotReady, ServiceError
 from service.schemas import Classification
-from service.ui import answer, compare, inside, timeline, words
+from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.compare import Result
 from service.ui.listen import Heard, Waiting, listen
 from service.ui.pictures import Pictures
 
 logger = logging.getLogger(__name__)
-
-MOST_FILES = 50
-"""Of a batch."""
 
 _MOST_PARTS = 200
 
@@ -80,24 +77,24 @@ class Actions:
             gr.Accordion(visible=True),
         )
 
-    async def batch(self, paths: list[str] | None, results: list[Result]) -> AsyncIterator[tuple[Any, ...]]:
+    async def batch(self, results: list[Result], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, results, table, downloads) after each file."""
-        paths = paths or []
-        for position, path in enumerate(paths[:MOST_FILES], 1):
-            yield _say(f"Listening to file {position} of {len(paths)} ..."), results, *self._table(results)
-            results = [*results, await self._row(path)][-compare.MOST_RESULTS :]
-        left_out = f" The first {MOST_FILES} were taken; drop the others now." if len(paths) > MOST_FILES else ""
-        yield _say(f"Done: {min(len(paths), MOST_FILES)} files.{left_out}"), results, *self._table(results)
+        files = batch.files_of(event._data)
+        for position, (name, path) in enumerate(files, 1):
+            yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
+            row = await self._row(name, path) if path else compare.failure(name, words.NOT_SENT)
+            results = [*results, row][-compare.MOST_RESULTS :]
+        yield _say(f"Done: {len(files)} files."), results, *self._table(results)
 
-    async def _row(self, path: str) -> Result:
+    async def _row(self, name: str, path: str) -> Result:
         try:
-            with _opened(path) as (name, file):
+            with _opened(path) as (_, file):
                 async with aclosing(listen(self._classifier, file)) as updates:
                     async for update in updates:
                         if isinstance(update, Heard) and update.finished:
                             return compare.result(name, update.answer)
         except _Trouble as trouble:
-            return compare.failure(Path(path).name, str(trouble))
+            return compare.failure(name, str(trouble))
         raise AssertionError("listening ends with an answer or an error")
 
     def _table(self, results: list[Result]) -> tuple[Any, Any]:

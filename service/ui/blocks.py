@@ -8,7 +8,7 @@ from gradio.events import Dependency
 from gradio_client.utils import is_http_url_like
 
 from service.classify import Classifier
-from service.ui import compare, snippets, timeline, words
+from service.ui import batch, compare, snippets, timeline, words
 from service.ui.actions import Actions
 from service.ui.examples import examples
 
@@ -32,7 +32,7 @@ _LINE = 64
 _IN_LINE: dict[str, Any] = {"concurrency_id": "listen", "concurrency_limit": LISTENERS, "show_progress": "minimal"}
 
 
-def build(classifier: Classifier) -> gr.Blocks:
+def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
     """The page, unmounted. Building it makes no request to any other host."""
     actions = Actions(classifier)
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_S) as blocks:
@@ -53,7 +53,7 @@ def build(classifier: Classifier) -> gr.Blocks:
             with gr.Tab("Listen"):
                 _one_recording(actions, results, table, downloads)
             with gr.Tab("Compare"):
-                _compare(actions, results, table, downloads)
+                _compare(actions, results, table, downloads, max_upload_bytes)
             with gr.Tab("From code"):
                 _code(blocks)
         blocks.load(actions.readiness, None, [status, timer], **_QUIET)
@@ -141,16 +141,17 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
     ask.click(actions.evidence, [audio, part, genre], evidence, api_visibility="private", concurrency_id="pictures")
 
 
-def _compare(actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML) -> None:
+def _compare(
+    actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML, max_upload_bytes: int
+) -> None:
     gr.Markdown("Everything heard in this visit. Drop several files together to fill the table row by row.")
-    batch = gr.File(label="Files", file_count="multiple", type="filepath")
-    _refuse_urls(batch)
+    drop = gr.HTML(batch.render(max_upload_bytes), js_on_load=batch.SCRIPT)
     notice = gr.HTML(visible=False)
     for part in (table, downloads):
         part.render()  # type: ignore[no-untyped-call]
-    batch.upload(
+    drop.upload(
         actions.batch,
-        [batch, results],
+        results,
         [notice, results, table, downloads],
         show_progress_on=notice,
         api_visibility="private",
@@ -170,7 +171,7 @@ def _code(blocks: gr.Blocks) -> None:
     blocks.load(snippets.snippets, address, [curl, python, javascript], js=snippets.ADDRESS, **_QUIET)
 
 
-def _refuse_urls(component: gr.Audio | gr.File | gr.UploadButton) -> None:
+def _refuse_urls(component: gr.Audio | gr.UploadButton) -> None:
     """Gradio takes a URL in place of an upload, and would download it without a limit.
 
     On the object, as a subclass of a component makes Gradio write a stub file beside its source.

@@ -81,7 +81,7 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
     from service.ui import theme
     from service.ui.blocks import build
 
-    blocks = build(classifier)
+    blocks = build(classifier, max_upload_bytes=max_upload_bytes)
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then
     # read every file of the server by posting its path.
     blocks.has_launched = True
@@ -95,7 +95,8 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
         root_path=root_path + PATH,
         app_kwargs={"openapi_url": None},
         footer_links=[],
-        max_file_size=max_upload_bytes,
+        # The form around a file needs some bytes of the request.
+        max_file_size=max(1, max_upload_bytes - 1_000),
         allowed_paths=[str(FOLDER)],
         run_history=False,
         # Its own errors may hold paths; ours are raised as gr.Error, which is always shown.

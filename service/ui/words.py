@@ -18,6 +18,7 @@ from service.errors import (
 CHOOSE_FIRST = "Choose a recording first: drop a file, record one, or take an example."
 EXPIRED = "The upload has expired. Choose the recording again."
 UPLOAD_FIRST = "Upload the file through this page."
+NOT_SENT = "This file could not be sent: it is too large, or the connection broke."
 FAILED = "Something went wrong on our side. Try again; if it stays so, tell whoever runs this page."
 
 _ERRORS: dict[type[ServiceError], str] = {

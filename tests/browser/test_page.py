@@ -156,9 +156,11 @@ def test_a_batch_fills_the_table_that_can_be_downloaded(page: Page, tmp_path: Pa
         path.write_bytes(examples()[path.stem].read_bytes())
     formula = tmp_path / "=broken.mp3"
     formula.write_bytes(b"no music")
+    large = tmp_path / "large.wav"
+    large.write_bytes(bytes(50_000_000))
     tab(page, "Compare")
-    panel(page).locator("input[type=file][multiple]").set_input_files([*files, formula])
-    expect(page.get_by_role("status").filter(has_text="Done: 4 files.")).to_be_visible()
+    panel(page).locator("input[type=file][multiple]").set_input_files([*files, formula, large])
+    expect(page.get_by_role("status").filter(has_text="Done: 5 files.")).to_be_visible()
     table = page.get_by_role("grid", name="Results")
     for name in ("blues.1000000.mp3", "disco.mp3", "pop.mp3", "rock.mp3", "broken.mp3"):
         expect(table).to_contain_text(name)
@@ -166,6 +168,7 @@ def test_a_batch_fills_the_table_that_can_be_downloaded(page: Page, tmp_path: Pa
     results = json.loads(download(page.get_by_role("link", name="Download JSON"), page))
     assert [row["file"] for row in results][1:4] == ["disco.mp3", "pop.mp3", "rock.mp3"]
     assert all(row["genre"] in GENRES for row in results[:4])
+    assert results[5]["decision"].startswith("This file could not be sent")
     assert results[4]["genre"] == "" and "not a recording" in results[4]["decision"]
     rows = list(csv.DictReader(io.StringIO(download(page.get_by_role("link", name="Download CSV"), page))))
     assert [row["genre"] for row in rows] == [row["genre"] for row in results]
