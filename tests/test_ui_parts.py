@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from service.evidence import SEGMENTS, Evidence, Segment, occlude
 from service.schemas import Classification, ModelReference, Score, Span
 from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.examples import examples
-from service.ui.listen import Heard, listen
+from service.ui.listen import LISTENERS, Heard, Line, Waiting, listen
 from service.ui.pictures import colours
 from service.ui.snippets import snippets
 from tests.audio_files import Waveform, encode, sweep
@@ -204,7 +205,7 @@ def heard(made: Classifier, waveform: Waveform) -> list[Heard]:
     """What the page is told of a recording, without waiting."""
 
     async def collect() -> list[Heard]:
-        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")))]
+        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")), Line())]
         assert all(isinstance(update, Heard) for update in updates)
         return [update for update in updates if isinstance(update, Heard)]
 
@@ -225,6 +226,22 @@ def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> Non
     expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True))
     assert last.answer == expected
     assert 0 <= last.peaks[0, 0] < 0.1 and 7 < last.peaks[-1, 0] < 7.5
+
+
+def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) -> None:
+    made, line = classifier(backend), Line()
+
+    async def wait() -> list[Waiting | Heard]:
+        with ExitStack() as others:
+            before = [others.enter_context(line.place()) for _ in range(LISTENERS + 1)]
+            assert [ahead() for ahead in before] == [0] * LISTENERS + [1]
+            updates = listen(made, io.BytesIO(encode(sweep(2), "wav")), line)
+            seen = [await anext(updates)]
+        return [*seen, *[update async for update in updates]]
+
+    first, *rest = asyncio.run(wait())
+    assert first == Waiting("In line: 2 recordings before yours. It starts by itself.")
+    assert isinstance(rest[-1], Heard) and rest[-1].finished
 
 
 def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
@@ -251,7 +268,7 @@ def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
     made = classifier(backend, admission=admission, deadline_s=60)
 
     async def leave() -> None:
-        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")))
+        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")), Line())
         first = await anext(updates)
         assert isinstance(first, Heard) and 0 < first.done < first.total == 20
         assert admission.waiting_s > 0

@@ -14,7 +14,7 @@ from service.errors import NotReady, ServiceError
 from service.schemas import Classification
 from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.compare import Result
-from service.ui.listen import Heard, Waiting, listen
+from service.ui.listen import Heard, Line, Waiting, listen
 from service.ui.pictures import Pictures
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class Actions:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._pictures = Pictures()
+        self._line = Line()
 
     async def classify(self, path: str | None) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, answer, scores, timeline, latest), the last one only with the final answer."""
@@ -33,7 +34,7 @@ class Actions:
         try:
             with _opened(path) as (name, file):
                 yield _say("Listening ..."), *nothing
-                async with aclosing(listen(self._classifier, file)) as updates:
+                async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         yield await self._show(update, name)
         except _Trouble as trouble:
@@ -89,7 +90,7 @@ class Actions:
     async def _row(self, name: str, path: str) -> Result:
         try:
             with _opened(path) as (_, file):
-                async with aclosing(listen(self._classifier, file)) as updates:
+                async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         if isinstance(update, Heard) and update.finished:
                             return compare.result(name, update.answer)

@@ -24,12 +24,10 @@ _POLL_S = 1.0
 # Events that compute nothing: at once, unseen, and not part of the page's API.
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-# Visitors beyond wait in line, and see their place in it; beyond the line they are told to come back.
-LISTENERS = 8
+# Of everything that listens, whatever starts it. So many visitors see their place in our line, as many again wait
+# unseen in Gradio's, and the rest are told to come back.
 _LINE = 64
-
-# Of everything that listens, whatever starts it.
-_IN_LINE: dict[str, Any] = {"concurrency_id": "listen", "concurrency_limit": LISTENERS, "show_progress": "minimal"}
+_LISTENS: dict[str, Any] = {"concurrency_id": "listen", "concurrency_limit": _LINE, "show_progress": "hidden"}
 
 
 def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
@@ -113,15 +111,12 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
         audio,
         shown,
         api_name="classify",
-        show_progress_on=notice,
         trigger_mode="once",
-        **_IN_LINE,
+        **_LISTENS,
     )
 
     def classify_after(event: Dependency) -> Dependency:
-        then: Dependency = event.then(
-            actions.classify, audio, shown, show_progress_on=notice, api_visibility="private", **_IN_LINE
-        )
+        then: Dependency = event.then(actions.classify, audio, shown, api_visibility="private", **_LISTENS)
         return then
 
     picked = chosen.click(lambda index: str(list(files.values())[index]), chosen, audio, **_QUIET)
@@ -153,9 +148,8 @@ def _compare(
         actions.batch,
         results,
         [notice, results, table, downloads],
-        show_progress_on=notice,
         api_visibility="private",
-        **_IN_LINE,
+        **_LISTENS,
     )
 
 

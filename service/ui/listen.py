@@ -1,8 +1,8 @@
 """One recording of the page: waits for its turn, is listened to, and tells how far it has come."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,6 +12,8 @@ from service.classify import Classifier, Progress
 from service.errors import AudioTooLong, ModelLoading, Overloaded
 from service.schemas import Classification
 from service.ui.timeline import Peaks, peaks_of
+
+LISTENERS = 8
 
 # Between two looks at a request: each costs a picture.
 _INTERVAL_S = 0.5
@@ -40,11 +42,46 @@ class Heard:
         return self.done == self.total
 
 
-async def listen(classifier: Classifier, file: BinaryIO) -> AsyncGenerator[Waiting | Heard]:
+class Line:
+    """Visitors in the order in which they came; the first `LISTENERS` are listened to. For the event loop only."""
+
+    def __init__(self) -> None:
+        self._visitors: list[object] = []
+
+    @contextmanager
+    def place(self) -> Iterator[Callable[[], int]]:
+        """A place in line while the block runs: a function that tells how many are to be listened to before."""
+        visitor = object()
+        self._visitors.append(visitor)
+        try:
+            yield lambda: max(0, self._visitors.index(visitor) - LISTENERS + 1)
+        finally:
+            self._visitors.remove(visitor)
+
+
+async def listen(classifier: Classifier, file: BinaryIO, line: Line) -> AsyncGenerator[Waiting | Heard]:
     """The whole recording with its timeline; where that would take too long, windows spread over it.
 
-    Waits some minutes while the model loads or the queue is full. Raises what `Classifier.classify` raises.
+    Waits for its turn in `line`, then some minutes while the model loads or the queue is full. Raises what
+    `Classifier.classify` raises.
     """
+    with line.place() as ahead:
+        told = 0
+        while waiting := ahead():
+            if waiting != told:
+                told = waiting
+                yield Waiting(f"In line: {_recordings(waiting)} before yours. It starts by itself.")
+            await asyncio.sleep(_INTERVAL_S)
+        async with aclosing(_listen_when_ready(classifier, file)) as updates:
+            async for update in updates:
+                yield update
+
+
+def _recordings(count: int) -> str:
+    return "1 recording" if count == 1 else f"{count} recordings"
+
+
+async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGenerator[Waiting | Heard]:
     timeline, waited_s = True, 0.0
     while True:
         try:

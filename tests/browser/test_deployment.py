@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from service.ui.blocks import LISTENERS
+from service.ui.listen import LISTENERS
 from tests.audio_files import encode, sweep
 from tests.browser.conftest import TIMEOUT_MS, visit
 from tests.browser.steps import answer, example, panel, screenshot, tab
@@ -127,7 +127,7 @@ def test_a_visitor_in_line_sees_the_place(page: Page, url: str) -> None:
         for wait in waits:
             wait.result()
         example(page, "rock")
-        expect(page.get_by_text("queue: 1/1")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="before yours. It starts by itself.")).to_be_visible()
         screenshot(page, "in-line")
         answer(page)
 
