@@ -17,7 +17,8 @@ from service.classify import Bounds, Classifier
 from service.engine import Engine
 from service.errors import StartupError
 from service.metrics import Metrics
-from service.middleware import BodyLimit, RequestLog, RootPath
+from service.middleware import BodyLimit, RequestLog
+from service.root_path import RootPath
 from service.settings import Settings
 from service.ui import page
 

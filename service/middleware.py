@@ -46,23 +46,6 @@ class BodyLimit:
         await self.app(scope, receive_bounded, send)
 
 
-class RootPath:
-    """Puts back the prefix that a reverse proxy strips, as ASGI wants it: `root_path`, and `path` that begins with it.
-
-    The innermost, so that all others see the paths of this service.
-    """
-
-    def __init__(self, app: ASGIApp, *, root_path: str) -> None:
-        self.app = app
-        self.root_path = root_path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            # In place: the others read there which route was matched.
-            scope.update(root_path=self.root_path, path=self.root_path + scope["path"])
-        await self.app(scope, receive, send)
-
-
 class RequestLog:
     """One log line and the HTTP metrics of every request; an unforeseen exception becomes a logged 500."""
 
