@@ -126,9 +126,7 @@ class Actions:
         try:
             _ = self._classifier.engine
         except NotReady as error:
-            return gr.HTML(words.notice(f"{error.title}. This page goes on by itself."), visible=True), gr.Timer(
-                active=True
-            )
+            return _say(f"{error.title}. This page goes on by itself."), gr.Timer(active=True)
         return gr.HTML(visible=False), gr.Timer(active=False)
 
 
