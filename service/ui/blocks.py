@@ -155,8 +155,8 @@ def _compare(
 
 def _code(blocks: gr.Blocks) -> None:
     gr.Markdown(
-        "### Use this from code\nThe same request from a program. [The API's own page](../docs) has the rest. A service "
-        "with API keys wants one as well: `Authorization: Bearer <key>`."
+        "### Use this from code\nThe same request from a program. [The API's own page](../docs) has the rest. A "
+        "service with API keys wants one as well: `Authorization: Bearer <key>`."
     )
     with gr.Tab("curl"):
         curl = gr.Code(language="shell", label="curl", interactive=False, wrap_lines=True)

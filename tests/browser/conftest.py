@@ -24,7 +24,7 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 SCREENSHOTS = ROOT / "runs" / "browser"
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,7 +59,7 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=64,
-        conv_dim=(192,) * 7,
+        conv_dim=(128,) * 7,
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
         classifier_proj_size=16,

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -37,6 +37,11 @@ def proxy(upstream: str) -> Iterator[str]:
     """A reverse proxy that shows `upstream` under PREFIX, which it strips, and nothing else."""
     client = httpx.AsyncClient(base_url=upstream, timeout=60)
 
+    @asynccontextmanager
+    async def closing(_: Starlette) -> AsyncIterator[None]:
+        async with client:
+            yield
+
     async def forward(request: Request) -> StreamingResponse:
         headers = [(name, value) for name, value in request.headers.raw if name != b"connection"]
         path = request.url.path.removeprefix(PREFIX)
@@ -56,14 +61,14 @@ def proxy(upstream: str) -> Iterator[str]:
 
     port = free_port()
     routes = [Route(f"{PREFIX}/{{path:path}}", forward, methods=["GET", "POST", "HEAD"])]
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=port, log_config=None))
+    application = Starlette(routes=routes, lifespan=closing)
+    server = uvicorn.Server(uvicorn.Config(application, port=port, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        server.force_exit = True
         thread.join(20)
 
 
@@ -121,7 +126,7 @@ def wait_for(url: str) -> None:
 
 
 def test_a_visitor_in_line_sees_the_place(page: Page, url: str) -> None:
-    song = encode(sweep(60, 8_000), "wav", 8_000)
+    song = encode(sweep(40, 8_000), "wav", 8_000)
     with ThreadPoolExecutor(LISTENERS) as others, httpx.Client(base_url=url, timeout=120) as client:
         waits = [others.submit(listen, client, song) for _ in range(LISTENERS)]
         for wait in waits:
