@@ -1,4 +1,5 @@
-# make env | demo | test | test-browser | bench | check | lock. PYTHON chooses the interpreter (3.11 or newer).
+# make env | demo | test | test-browser | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | audit |
+# sbom | lock. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
@@ -6,7 +7,7 @@ DEMO := runs/demo
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_duration_s 3 --random_crop \
 	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 --bf16 --use_cpu
 
-.PHONY: env demo test test-browser bench check lock
+.PHONY: env demo test test-browser test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
 
 env: .venv/installed
 
@@ -39,15 +40,45 @@ test-browser: env
 		|| { echo "make test-browser needs chromium: sudo apt-get install chromium" >&2; exit 1; }
 	$(BIN)/pytest -m browser tests/browser
 
+# What takes tens of minutes: an epoch over 20,000 streamed clips at flat memory.
+test-slow: env
+	$(BIN)/pytest -m slow -s
+
 # Compare the service with the stock way on this machine; leave it alone meanwhile (a quarter of an hour).
 bench: env
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks --json runs/benchmark.json
 
+# What an epoch costs by the course's recipe and by the best one (ten minutes), and what each option is worth (an hour).
+bench-train: env
+	$(BIN)/python -m tests.benchmarks.training
+
+bench-recipes: env
+	mkdir -p runs
+	$(BIN)/python -m tests.benchmarks.recipes --json runs/recipes.jsonl
+
+# 10,000 mutated files and 2,000 headers, a few minutes; files that do harm are kept in runs/fuzz.
+fuzz: env
+	$(BIN)/python -m tests.fuzz
+
+# Half an hour of twice the load that the service can answer, decoders killed at random; before it, what two hours weigh.
+soak: env
+	$(BIN)/python -m tests.soak.long
+	$(BIN)/python -m tests.soak
+
 check: env
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Known vulnerabilities of the locked dependencies, from PyPI. Strict: what could not be looked up is a failure, too.
+audit: env
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+# What is installed, with versions and licences, as CycloneDX.
+sbom: env
+	mkdir -p runs
+	$(BIN)/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible --output-file runs/sbom.json
 
 # Resolve all dependencies anew within the ranges of pyproject.toml.
 lock:

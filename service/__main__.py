@@ -1,9 +1,14 @@
 """Run the service: `MODEL_ID=you/genre python -m service`. Settings come from the environment; see `settings.py`."""
 
 import os
+import shutil
 import signal
 import sys
-import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def main() -> int:
@@ -15,6 +20,7 @@ def main() -> int:
     from pydantic import ValidationError
 
     from service import logs
+    from service.scratch import scratch_folder
     from service.settings import Settings
 
     try:
@@ -25,32 +31,55 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
     logs.configure(settings.log_level)
-    # Last, as these take long: what was wrong so far has been told at once.
+    with scratch_folder() as uploads:
+        # The page's framework reads it when it is imported.
+        os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads))
+        return _serve(settings, uploads)
+
+
+def _serve(settings: "Settings", uploads: Path) -> int:
+    """The exit code. uploads: what to delete when there is no time to return."""
+    # Here, as these take long, and what was wrong so far has been told at once.
     import uvicorn
 
     from service.app import create_app
+    from service.errors import StartupError
+    from service.server import BACKLOG, Server, allow_descriptors, protocol
 
     failed = False
 
-    def stop() -> None:
+    def fail() -> None:
         nonlocal failed
         failed = True
         server.should_exit = True
 
-    with tempfile.TemporaryDirectory(prefix="music-genre-") as uploads:
-        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(settings, on_startup_failure=stop),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=settings.drain_timeout_s,
-            )
-        )
-        server.run()
+    def exit_now() -> NoReturn:
+        shutil.rmtree(uploads, ignore_errors=True)
+        os._exit(128 + signal.SIGTERM)
+
+    try:
+        app = create_app(settings, on_startup_failure=fail)
+    except StartupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    allow_descriptors(settings.max_connections)
+    config = uvicorn.Config(
+        app,
+        backlog=BACKLOG,
+        host=settings.host,
+        port=settings.port,
+        http=protocol(settings.max_connections, uncounted_port=settings.metrics_port),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    sockets = None
+    if settings.metrics_port:
+        metrics = uvicorn.Config(app, host=settings.host, port=settings.metrics_port, log_config=None)
+        sockets = [config.bind_socket(), metrics.bind_socket()]
+    server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
+    server.run(sockets)
     return int(failed)
 
 

@@ -23,6 +23,10 @@ class Admission:
         self._reservations: set[Reservation] = set()
 
     @property
+    def is_busy(self) -> bool:
+        return bool(self._reservations)
+
+    @property
     def waiting_s(self) -> float:
         """Seconds of audio admitted and not yet answered."""
         return sum(reservation.audio_s for reservation in self._reservations)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -21,12 +21,17 @@ from service.errors import (
     StorageFull,
     UndecodableAudio,
     UnsupportedMedia,
+    UploadTimeout,
 )
 from service.metrics import Metrics
 from service.problems import responses
 from service.schemas import Classification, Health, ModelCard
 
 router = APIRouter()
+"""What needs a key, once there are any."""
+
+open_router = APIRouter()
+"""What `gate.OPEN` lists."""
 
 
 def _classifier(request: Request) -> Classifier:
@@ -39,7 +44,10 @@ def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-async def _one_file(request: Request, file: UploadFile) -> UploadFile:
+Recording = Annotated[UploadFile, File(description="The recording.", json_schema_extra={"format": "binary"})]
+
+
+async def _one_file(request: Request, file: Recording) -> UploadFile:
     # The framework would take the last of several and say nothing of the others.
     if len((await request.form()).getlist("file")) > 1:
         raise InvalidParameter("Send the audio as multipart/form-data in one field `file`, one recording a request.")
@@ -68,6 +76,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
         Draining,
         DeadlineExceeded,
         StorageFull,
+        UploadTimeout,
     ),
 )
 async def classify(
@@ -113,25 +122,25 @@ async def model(classifier: ClassifierDep) -> ModelCard:
     )
 
 
-@router.get("/livez", tags=["operate"])
+@open_router.get("/livez", tags=["operate"])
 async def livez() -> Health:
     """The process is alive."""
     return Health(status="alive")
 
 
-@router.get("/readyz", tags=["operate"], responses=responses(ModelLoading, Draining))
+@open_router.get("/readyz", tags=["operate"], responses=responses(ModelLoading, Draining))
 async def readyz(classifier: ClassifierDep) -> Health:
     """The model is loaded and warm."""
     _ = classifier.engine
     return Health(status="ready")
 
 
-@router.get("/metrics", tags=["operate"], response_class=Response)
+@open_router.get("/metrics", tags=["operate"], response_class=Response)
 async def metrics(metrics: MetricsDep) -> Response:
     """The metrics in Prometheus' text format."""
     return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/", include_in_schema=False)
+@open_router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")

@@ -8,36 +8,62 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from asgi_correlation_id import CorrelationIdMiddleware
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import APIKeyHeader, HTTPBearer
 
-from service import api, problems
+from service import api, problems, security, uploads
 from service.admission import Admission
+from service.body import BodyLimit
 from service.classify import Bounds, Classifier
+from service.cpus import available_cpus
+from service.decoders import Decoders
+from service.drain import Drain, DrainGate
 from service.engine import Engine
-from service.errors import StartupError
+from service.errors import StartupError, Unauthorized
+from service.gate import Gate
+from service.headers import SecurityHeaders
 from service.metrics import Metrics
-from service.middleware import BodyLimit, RequestLog
+from service.middleware import RequestLog
+from service.page_routes import PageRoutes
+from service.ports import MetricsPort
 from service.root_path import RootPath
+from service.security import KeyRing
 from service.settings import Settings
 from service.ui import page
 
 logger = logging.getLogger(__name__)
 
+# Two, so that one file that hangs does not stop everybody; more than a few cores' worth feed any GPU.
+_FEWEST_DECODERS = 2
+_MOST_DECODERS = 8
+
+# The page keeps so many uploads of the largest size, or as many bytes in smaller ones.
+_KEPT_UPLOADS = 10
+
 
 def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) -> FastAPI:
     """The service as an ASGI application. It answers at once; the model loads in the background.
 
+    Its `state.drain` is begun before it is shut down. Raises StartupError when the API keys cannot be used.
+
     on_startup_failure: called from the event loop when the model cannot be loaded, after one log line that says why.
     """
     metrics = Metrics()
+    keys = KeyRing(security.split(settings.api_keys.get_secret_value()), settings.api_keys_file)
     bounds = Bounds(
         max_windows=settings.max_windows,
         max_analysed_s=settings.max_analysed_s,
         deadline_s=settings.request_deadline_s,
         early_exit=settings.early_exit,
     )
-    classifier = Classifier(Admission(settings.max_queue_s, settings.request_deadline_s), metrics, bounds)
+    decoders = Decoders(
+        settings.decoders or min(max(available_cpus(), _FEWEST_DECODERS), _MOST_DECODERS),
+        metrics,
+        wall_s=settings.request_deadline_s,
+    )
+    admission = Admission(settings.max_queue_s, settings.request_deadline_s)
+    classifier = Classifier(admission, decoders, metrics, bounds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,9 +91,18 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
             if not loop.is_closed():
                 loop.call_soon_threadsafe(loaded, outcome)
 
+        decoders.start()
         # A daemon: a download under way must not hold up the exit.
         threading.Thread(target=load, name="startup", daemon=True).start()
+        sweep = uploads.sweep_for_ever(
+            uploads.folder(),
+            max_bytes=_KEPT_UPLOADS * settings.max_upload_bytes,
+            partial_s=settings.upload_timeout_s,
+        )
+        tasks = [asyncio.create_task(keys.watch()), asyncio.create_task(sweep)]
         yield
+        for task in tasks:
+            task.cancel()
         classifier.close()
 
     app = FastAPI(
@@ -79,15 +114,36 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     )
     app.state.classifier = classifier
     app.state.metrics = metrics
-    app.include_router(api.router)
+    app.state.drain = drain = Drain(lambda: classifier.is_busy)
+    app.include_router(api.open_router)
+    # For the document alone: the gate has looked at the key by then.
+    accepted = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
+    app.include_router(
+        api.router,
+        dependencies=[Depends(scheme) for scheme in accepted if keys],
+        responses=problems.responses(Unauthorized) if keys else None,
+    )
     problems.install(app)
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     # The last one added is the outermost.
     if settings.root_path:
         app.add_middleware(RootPath, root_path=settings.root_path)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
-    # Allows nothing; without it Gradio would allow its routes to every origin.
-    app.add_middleware(CORSMiddleware)
+    app.add_middleware(PageRoutes, page=page.PATH)
+    if keys:
+        app.add_middleware(Gate, keys=keys, metrics=metrics, page=page.PATH)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(DrainGate, drain=drain)
+    if settings.metrics_port:
+        app.add_middleware(MetricsPort, port=settings.metrics_port)
+    # Allows nothing unless told; without it Gradio would allow its routes to every origin.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=security.split(settings.cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "X-API-Key", "X-Request-ID"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+    )
     app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(SecurityHeaders, page=page.PATH)
     app.add_middleware(CorrelationIdMiddleware)
     return app

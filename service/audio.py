@@ -3,6 +3,7 @@
 Training and serving share this module and nothing else, so that a model is trained on the samples it is served.
 """
 
+import errno
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAu
 __all__ = [
     "AudioError",
     "AudioFile",
+    "Progress",
     "Recording",
     "Waveform",
     "Window",
@@ -53,6 +55,8 @@ _BLOCK_FRAMES = 1 << 14
 _RESAMPLER_MARGIN_S = 0.05
 # A decoder that starts in the middle needs a few packets before its output is right: AAC one, WMA two, Opus 80 ms.
 _PREROLL_S = 0.2
+# In a row; what comes after so many is not the recording any more. Millions fit into a file, and each costs time.
+_MOST_DAMAGED_PACKETS = 1_000
 # 120 dB over full scale is no recording; numbers beyond would overflow the model's normalisation.
 _LOUDEST = 1e6
 
@@ -64,7 +68,20 @@ _AV_OPTIONS = {
     "format_whitelist": "aac,ac3,aiff,amr,asf,au,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,"
     "ogg,wav,wv",
     "protocol_whitelist": "",
+    # Bytes that are looked at to find the tracks. FFmpeg keeps all their packets, of which a crafted file has one in 7.
+    "probesize": "1000000",
 }
+
+# What libsndfile is given. It reads two dozen formats more, mostly old and seldom tested.
+_SOUNDFILE_SIGNATURES = (
+    (8, b"WAVE"),
+    (8, b"AIF"),
+    (0, b".snd"),
+    (0, b"fLaC"),
+    (0, b"OggS"),
+    (0, b"ID3"),
+    (0, b"\xff"),
+)
 
 # How files of the known formats begin, as (offset, bytes): one that begins so and does not open is damaged, such as
 # an m4a cut off before its index. FFmpeg gives the same error for it as for a text.
@@ -145,51 +162,64 @@ class AudioFile(ABC):
     def close(self) -> None: ...
 
 
-class WindowReader:
-    """Reads the windows of a recording one by one, so that memory does not grow with its length.
+@dataclass
+class Progress:
+    """How far the reading of a recording has come: all that the next window has to know of those before it.
 
-    sampling_rate: Hz, of the model. window_s: the model's length.
     duration_s: length of the recording in seconds, as its header says until the file proves shorter.
-    analysed_s: how many seconds were audible in a window so far.
+    analysed_s: how many seconds were audible in a window so far. end_s: where the last sample was found.
     """
 
-    def __init__(self, audio: AudioFile, *, sampling_rate: int, window_s: float) -> None:
-        self.duration_s = audio.duration_s
-        self.analysed_s = 0.0
-        self._audio = audio
-        self._sampling_rate = sampling_rate
-        self._window_s = window_s
-        self._end_s = 0.0
-        self._heard_silence = False
-
-    def read(self, start_s: float) -> Window | None:
-        """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
-        nothing to hear. Start at the first window, and go forward."""
-        if start_s > 0 and start_s >= self.duration_s:
-            return None
-        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
-        end_s = start_s + len(waveform) / self._sampling_rate
-        if len(waveform):
-            self._end_s = end_s
-        samples = round(self._window_s * self._sampling_rate)
-        if len(waveform) < samples and start_s + self._window_s <= self.duration_s:
-            # The header promised more than there is: the recording ends where its last sample was found.
-            self.duration_s = self._end_s
-        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
-            return None
-        if not _is_audible(waveform, self._sampling_rate):
-            self._heard_silence = True
-            return None
-        self.analysed_s = min(self.analysed_s + end_s - start_s, self.duration_s)
-        return Window(start_s, end_s, fill(waveform, samples))
+    duration_s: float
+    analysed_s: float = 0.0
+    end_s: float = 0.0
+    heard_silence: bool = False
 
     def require_sound(self) -> None:
         """After the last window. Raises AudioTooShort or SilentAudio when no window was audible."""
         if self.analysed_s:
             return
-        if self._heard_silence:
+        if self.heard_silence:
             raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
         raise AudioTooShort(f"The audio has {self.duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
+
+
+class WindowReader:
+    """Reads the windows of a recording one by one, so that memory does not grow with its length.
+
+    sampling_rate: Hz, of the model. window_s: the model's length.
+    progress: of another reader of the same recording, to go on where it stopped.
+    """
+
+    def __init__(
+        self, audio: AudioFile, *, sampling_rate: int, window_s: float, progress: Progress | None = None
+    ) -> None:
+        self.progress = progress or Progress(audio.duration_s)
+        self._audio = audio
+        self._sampling_rate = sampling_rate
+        self._window_s = window_s
+
+    def read(self, start_s: float) -> Window | None:
+        """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
+        nothing to hear. Start at the first window, and go forward."""
+        progress = self.progress
+        if start_s > 0 and start_s >= progress.duration_s:
+            return None
+        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
+        end_s = start_s + len(waveform) / self._sampling_rate
+        if len(waveform):
+            progress.end_s = end_s
+        samples = round(self._window_s * self._sampling_rate)
+        if len(waveform) < samples and start_s + self._window_s <= progress.duration_s:
+            # The header promised more than there is: the recording ends where its last sample was found.
+            progress.duration_s = progress.end_s
+        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
+            return None
+        if not _is_audible(waveform, self._sampling_rate):
+            progress.heard_silence = True
+            return None
+        progress.analysed_s = min(progress.analysed_s + end_s - start_s, progress.duration_s)
+        return Window(start_s, end_s, fill(waveform, samples))
 
 
 def open_audio(file: BinaryIO) -> AudioFile:
@@ -221,8 +251,9 @@ def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_w
         reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
         starts = window_starts(audio.duration_s, window_s, max_windows)
         windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
-        reader.require_sound()
-    return Recording(np.stack(windows), duration_s=reader.duration_s, analysed_s=reader.analysed_s)
+        reader.progress.require_sound()
+    progress = reader.progress
+    return Recording(np.stack(windows), duration_s=progress.duration_s, analysed_s=progress.analysed_s)
 
 
 def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
@@ -263,7 +294,10 @@ def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:
 def _damage_explained() -> Iterator[None]:
     try:
         yield
-    except (soundfile.SoundFileError, av.FFmpegError) as error:
+    except (soundfile.SoundFileError, av.FFmpegError, ValueError, OSError) as error:
+        # A seek to before the start of the file, where a container points: EINVAL on a disk, ValueError in memory.
+        if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno != errno.EINVAL:
+            raise
         raise UndecodableAudio("The audio is damaged and cannot be decoded. Export it again.") from error
 
 
@@ -276,12 +310,12 @@ def _take(blocks: Iterator[Waveform], samples: int) -> Iterator[Waveform]:
 
 
 def _open(file: BinaryIO) -> AudioFile:
-    file.seek(0)
-    try:
-        return _SoundFile(file)
-    except soundfile.SoundFileError:
+    if _begins_with_one_of(_SOUNDFILE_SIGNATURES, file):
         file.seek(0)
-        return _AVFile(file)
+        with suppress(soundfile.SoundFileError):
+            return _SoundFile(file)
+    file.seek(0)
+    return _AVFile(file)
 
 
 def _check(audio: AudioFile) -> None:
@@ -292,10 +326,10 @@ def _check(audio: AudioFile) -> None:
         raise UndecodableAudio(f"The audio has {audio.channels} channels. Send at most {_MAX_CHANNELS}.")
 
 
-def _has_signature(file: BinaryIO) -> bool:
+def _begins_with_one_of(signatures: tuple[tuple[int, bytes], ...], file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(16)
-    return any(head.startswith(signature, offset) for offset, signature in _SIGNATURES)
+    return any(head.startswith(signature, offset) for offset, signature in signatures)
 
 
 class _SoundFile(AudioFile):
@@ -334,9 +368,9 @@ class _AVFile(AudioFile):
 
     def __init__(self, file: BinaryIO) -> None:
         try:
-            self._container = av.open(file, mode="r", container_options=_AV_OPTIONS)
+            self._container = av.open(file, mode="r", container_options=_AV_OPTIONS, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            if _has_signature(file):
+            if _begins_with_one_of(_SIGNATURES, file):
                 raise UndecodableAudio("The audio is damaged or incomplete. Send the whole file.") from error
             raise UnsupportedMedia(f"The file is not audio in a known format. Send {_FORMATS}.") from error
         if not self._container.streams.audio:
@@ -375,17 +409,27 @@ class _AVFile(AudioFile):
                 skip = max(0, round(early_s * self.sampling_rate))
             for part in planar_float.resample(frame):
                 block: Waveform = part.to_ndarray().mean(axis=0)
-                yield block[skip:]
+                # An empty view would keep its block: all of the recording, where a seek lands at its start.
+                if skip < len(block):
+                    yield block[skip:]
                 skip = max(0, skip - len(block))
 
     def _frames(self, start_s: float) -> Iterator[av.AudioFrame]:
         # The first packet may be stamped before the origin: what an encoder puts before the music.
         wanted_s = self._origin_s + start_s - _PREROLL_S if start_s else self._origin_s
         self._container.seek(round(wanted_s * av.time_base))
+        damaged = 0
         for packet in self._container.demux(self._stream):
             # A damaged packet is skipped, as players do; a file of nothing else gives no frame at all.
-            with suppress(av.InvalidDataError):
-                yield from packet.decode()
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                damaged += 1
+                if damaged > _MOST_DAMAGED_PACKETS:
+                    return
+                continue
+            damaged = 0
+            yield from frames
 
     def close(self) -> None:
         self._container.close()

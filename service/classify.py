@@ -3,28 +3,24 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 
 from service.admission import Admission, Reservation
 from service.answer import Heard, Row, answer_of
-from service.audio import Window, WindowReader, open_audio, timeline_starts, window_starts
+from service.audio import Window, timeline_starts, window_starts
+from service.decoders import Decoders
 from service.engine import Engine
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.evidence import SEGMENTS, Evidence, occlude
 from service.metrics import Metrics
 from service.schemas import Classification
 
-_DECODERS = 2
 _RETRY_LOADING_S = 5
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ class Progress:
 class Classifier:
     """Classifies recordings once an engine is loaded; says why not before and after."""
 
-    def __init__(self, admission: Admission, metrics: Metrics, bounds: Bounds) -> None:
+    def __init__(self, admission: Admission, decoders: Decoders, metrics: Metrics, bounds: Bounds) -> None:
         self._admission = admission
         self._metrics = metrics
         self._bounds = bounds
-        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
+        self._decoders = decoders
         self._engine: Engine | None = None
         self._draining = False
         metrics.queue_audio.set_function(lambda: admission.waiting_s)
@@ -76,6 +72,11 @@ class Classifier:
             raise ModelLoading("The model is still loading. Try again shortly.", retry_after_s=_RETRY_LOADING_S)
         return self._engine
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is admitted and not yet answered."""
+        return self._admission.is_busy
+
     def load(self, engine: Engine) -> None:
         self._metrics.model_loaded(engine.artefact, engine.backend.name)
         self._engine = engine
@@ -83,7 +84,7 @@ class Classifier:
     def close(self) -> None:
         """Refuse what comes, drop what has not started."""
         self._draining = True
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
         if self._engine is not None:
             self._engine.close()
 
@@ -155,19 +156,19 @@ class Classifier:
         """Decode and infer window by window, until the recording or the doubt ends."""
         artefact, bounds = engine.artefact, self._bounds
         heard = Heard()
-        audio = await self._in_decoder(heard, open_audio, file)
-        try:
+        async with self._decoders.open(
+            file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
+        ) as recording:
             if timeline:
-                starts = timeline_starts(audio.duration_s, artefact.window_s, bounds.max_analysed_s)
+                starts = timeline_starts(recording.progress.duration_s, artefact.window_s, bounds.max_analysed_s)
             else:
                 count = min(max_windows or bounds.max_windows, bounds.max_windows)
-                starts = window_starts(audio.duration_s, artefact.window_s, count)
-            reader = WindowReader(audio, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s)
+                starts = window_starts(recording.progress.duration_s, artefact.window_s, count)
             reservation.hold(len(starts) * artefact.window_s, speed=engine.speed)
             for position, start_s in enumerate(starts, 1):
-                if window := await self._in_decoder(heard, reader.read, start_s):
+                if window := await recording.read(start_s):
                     await self._infer(heard, engine, window)
-                heard.duration_s, heard.analysed_s = reader.duration_s, reader.analysed_s
+                heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
                 remaining = len(starts) - position
                 reservation.audio_s = remaining * artefact.window_s
                 if on_progress:
@@ -175,37 +176,20 @@ class Classifier:
                     on_progress(Progress(position, len(starts), window, answer))
                 if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
                     break
-            reader.require_sound()
-            return heard
-        finally:
-            await self._in_decoder(heard, audio.close)
+        recording.progress.require_sound()
+        heard.decode_s = recording.decode_s
+        return heard
 
     async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
         artefact = engine.artefact
-        spent = Heard()
-        audio = await self._in_decoder(spent, open_audio, file)
-        try:
-            reader = WindowReader(audio, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s)
-            start_s = max(0.0, min(start_s, audio.duration_s - artefact.window_s))
-            window = await self._in_decoder(spent, reader.read, start_s)
-            reader.require_sound()
-            assert window is not None
-            return window
-        finally:
-            await self._in_decoder(spent, audio.close)
-
-    async def _in_decoder(self, heard: Heard, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call in a decoder's thread. Cancelled while it runs, this waits: the upload must outlive its reader."""
-        started = time.perf_counter()
-        job = self._decoders.submit(function, *args, **kwargs)
-        try:
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            if not job.cancelled():
-                await asyncio.wait([asyncio.wrap_future(job)])
-            raise
-        finally:
-            heard.decode_s += time.perf_counter() - started
+        async with self._decoders.open(
+            file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
+        ) as recording:
+            start_s = max(0.0, min(start_s, recording.progress.duration_s - artefact.window_s))
+            window = await recording.read(start_s)
+        recording.progress.require_sound()
+        assert window is not None
+        return window
 
     async def _infer(self, heard: Heard, engine: Engine, window: Window) -> None:
         started = time.perf_counter()

@@ -6,12 +6,16 @@ ServiceError
 │   ├── UnsupportedMedia    415
 │   ├── AudioTooShort       422
 │   └── SilentAudio         422
+├── BadRequest              400
+├── Unauthorized            401
 ├── PayloadTooLarge         413
+├── UploadTimeout           408
 ├── AudioTooLong            413
 ├── InvalidParameter        422
 ├── NotReady
 │   ├── ModelLoading        503
-│   └── Draining            503
+│   ├── Draining            503
+│   └── TooManyConnections  503
 ├── Overloaded              429
 ├── StorageFull             507
 ├── DeadlineExceeded        504
@@ -64,6 +68,24 @@ class SilentAudio(AudioError):
     title = "The audio is silent"
 
 
+class BadRequest(ServiceError):
+    status = 400
+    type = "bad-request"
+    title = "This is not HTTP"
+
+
+class Unauthorized(ServiceError):
+    status = 401
+    type = "unauthorized"
+    title = "An API key is needed"
+
+
+class UploadTimeout(ServiceError):
+    status = 408
+    type = "upload-timeout"
+    title = "The upload took too long"
+
+
 class PayloadTooLarge(ServiceError):
     status = 413
     type = "payload-too-large"
@@ -96,6 +118,11 @@ class ModelLoading(NotReady):
 class Draining(NotReady):
     type = "draining"
     title = "The service is shutting down"
+
+
+class TooManyConnections(NotReady):
+    type = "too-many-connections"
+    title = "Too many connections"
 
 
 class Overloaded(ServiceError):

@@ -68,6 +68,14 @@ class Metrics:
         self.confidence = Histogram(
             "genre_confidence", "Confidence of the best genre.", buckets=_TENTHS, registry=registry
         )
+        self.decoder_restarts = Counter(
+            "genre_decoder_restarts_total",
+            "Decoder processes lost: failed on a file, ended as they overran their request, or killed by somebody.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("failed", "overran", "killed"):
+            self.decoder_restarts.labels(reason)
         self.model_info = Gauge(
             "genre_model_info",
             "1 for the model that answers; the labels say which.",

@@ -1,49 +1,16 @@
-"""What happens around every request, in plain ASGI: a bound on its body, one log line, its metrics."""
+"""What happens around every request, in plain ASGI: one log line, its metrics."""
 
 import logging
 import time
 
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import PayloadTooLarge
 from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-
-
-class BodyLimit:
-    """Refuses bodies over `max_bytes`: by Content-Length before a byte is read, and while a chunked one arrives.
-
-    The framework's own limit answers plain text where the length is declared; this one answers a problem.
-    """
-
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        detail = f"The upload is larger than {self.max_bytes / 1e6:g} MB. Send a shorter or more compressed recording."
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self.max_bytes:
-            return await problems.problem(PayloadTooLarge(detail))(scope, receive, send)
-        received = 0
-
-        async def receive_bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise HTTPException(PayloadTooLarge.status, detail)
-            return message
-
-        await self.app(scope, receive_bounded, send)
 
 
 class RequestLog:

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from service.errors import InternalError, InvalidParameter, PayloadTooLarge, ServiceError, StorageFull
+from service.errors import InternalError, InvalidParameter, ServiceError, StorageFull, Unauthorized
 from service.schemas import Problem
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,14 @@ def install(app: FastAPI) -> None:
 
 def problem(error: ServiceError) -> Response:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return _respond(f"urn:music-genre:{error.type}", error.title, error.status, error.detail, headers)
+
+
+def plain(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem that is nothing but its HTTP status."""
+    return _respond("about:blank", title, status, detail, headers or {})
 
 
 def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
@@ -58,14 +65,12 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 async def _http_exception(_: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path, a wrong method, a body that is no multipart form."""
     assert isinstance(error, HTTPException)
-    if error.status_code == PayloadTooLarge.status:
-        return problem(PayloadTooLarge(error.detail))
     if error.status_code == 400 and isinstance(error.__cause__, OSError):
         logger.error("An upload could not be stored: %s", error.__cause__.strerror)
         return problem(StorageFull("The service has no room for the upload. Try again later, or with a smaller file."))
     if error.status_code == 400:
         return problem(InvalidParameter("The body is not valid multipart/form-data."))
-    return _respond("about:blank", error.detail, error.status_code, error.detail, dict(error.headers or {}))
+    return plain(error.status_code, error.detail, error.detail, dict(error.headers or {}))
 
 
 def internal_error() -> Response:

@@ -1,8 +1,9 @@
 """The settings of the service, each read from the environment variable of the same name in capitals."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,11 +31,29 @@ class Settings(BaseSettings):
     root_path: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
     """Prefix under which a reverse proxy shows the service and which it strips, such as `/genre`."""
 
+    metrics_port: Annotated[int | None, Field(ge=1, le=65_535)] = None
+    """Port of its own for /metrics, which then leaves `port`; /livez and /readyz answer on both."""
+
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Connections open at the same time; beyond it 503."""
+
+    api_keys: SecretStr = SecretStr("")
+    """Keys, separated by commas or line breaks, of which clients must bring one; without any the service is open."""
+
+    api_keys_file: Path | None = None
+    """A file with keys, read again when it changes; those of `api_keys` count beside them."""
+
+    cors_origins: str = ""
+    """Origins, separated by commas, whose pages may call the API from a browser; `*` for all."""
+
     backend: Literal["auto", "openvino", "torch"] = "auto"
     """What computes: OpenVINO on a CPU and torch on a GPU (auto), or always one of them."""
 
     cpu_threads: Annotated[int, Field(ge=0, le=1_024)] = 0
     """Threads for inference; 0 for as many as the process has cores, a container's CPU limit included."""
+
+    decoders: Annotated[int, Field(ge=0, le=256)] = 0
+    """Processes that decode uploads, of 50 MB each; 0 for one a core, at least 2 and at most 8."""
 
     max_batch: Annotated[int, Field(ge=0, le=1_024)] = 0
     """Windows computed together; 0 for what is best on the device: 1 on a CPU, 16 on a GPU."""
@@ -44,6 +63,9 @@ class Settings(BaseSettings):
 
     max_upload_mb: Annotated[float, Field(gt=0, le=4_096)] = 50
     """Largest request body in megabytes (10^6 bytes), the page's uploads included."""
+
+    upload_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 120
+    """Seconds within which the whole body of a request must have arrived; 408 then."""
 
     max_windows: Annotated[int, Field(ge=1, le=1_000)] = 3
     """Windows analysed of one recording, unless the request says otherwise; it may ask for at most this many."""
@@ -65,6 +87,13 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level of the JSON log lines on stderr."""
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _is_another_port(cls, metrics_port: int | None, info: ValidationInfo) -> int | None:
+        if metrics_port is not None and metrics_port == info.data.get("port"):
+            raise ValueError("it must differ from PORT")
+        return metrics_port
 
     @property
     def max_upload_bytes(self) -> int:

@@ -53,24 +53,8 @@ def hub(session_hub: HubStandIn) -> Iterator[HubStandIn]:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repo of somebody else: a one-layer HuBERT with random weights and ten genres, window not said."""
-    import torch
-    from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
+    from tests.tiny_model import save
 
     folder = tmp_path_factory.mktemp("models") / "tiny-genre"
-    config = HubertConfig(
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4,
-        classifier_proj_size=16,
-        id2label=dict(enumerate(GENRES)),
-        label2id={genre: index for index, genre in enumerate(GENRES)},
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        HubertForSequenceClassification(config).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    save(folder, GENRES)
     return folder

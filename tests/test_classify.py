@@ -16,6 +16,7 @@ from service.admission import Admission
 from service.artefact import Artefact
 from service.classify import Bounds, Classifier, is_settled
 from service.connection import while_connected
+from service.decoders import Decoders
 from service.engine import Engine, Probabilities, Windows
 from service.errors import ClientGone, DeadlineExceeded
 from service.metrics import Metrics
@@ -71,7 +72,9 @@ def classifier(
         defaulted=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s, early_exit=early_exit)
-    made = Classifier(admission or Admission(1_000, deadline_s), Metrics(), bounds)
+    metrics = Metrics()
+    decoders = Decoders(1, metrics, wall_s=deadline_s)
+    made = Classifier(admission or Admission(1_000, deadline_s), decoders, metrics, bounds)
     made.load(Engine(artefact, backend))
     backend.computed = 0
     return made

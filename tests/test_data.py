@@ -1,18 +1,23 @@
 import io
 import logging
+import tarfile
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from transformers import Wav2Vec2FeatureExtractor
 
 from tests import gtzan
+from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
 from training import synthetic
 from training.arguments import DataArguments
 from training.data import load_clips
 from training.errors import TrainingError
+from training.features import TrainingWindows
 
 
 def _write_folder(root: Path, clips: dict[str, bytes]) -> Path:
@@ -153,6 +158,68 @@ def test_a_genre_whose_clips_are_all_broken(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, _two_genres() | broken)
     with pytest.raises(TrainingError, match="genre polka has 0 usable clips"):
         load_clips(_arguments(folder))
+
+
+def test_a_genre_with_one_clip(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, _two_genres() | {"genres_original/polka/a.wav": gtzan.clip("pop", 0)})
+    with pytest.raises(TrainingError, match="genre polka has 1 usable clips. It needs at least two"):
+        load_clips(_arguments(folder))
+
+
+@pytest.mark.parametrize("other", ["Hip-Hop", "hip hop", "HIPHOP", "hip_hop"])
+def test_two_spellings_of_one_genre_are_refused(tmp_path: Path, other: str) -> None:
+    clips = {f"{genre}/{seed}.wav": gtzan.clip("hiphop", seed) for genre in ("hiphop", other) for seed in range(2)}
+    with pytest.raises(TrainingError, match=f"{other}.*hiphop.*|hiphop.*{other}.* look like one genre"):
+        load_clips(_arguments(_write_folder(tmp_path, clips)))
+
+
+def test_genres_without_letters_are_not_one(tmp_path: Path) -> None:
+    clips = {f"{genre}/{seed}.wav": gtzan.clip("pop", seed) for genre in ("!!!", "???") for seed in range(2)}
+    assert load_clips(_arguments(_write_folder(tmp_path, clips))).genres == ["!!!", "???"]
+
+
+def test_clips_beside_the_genre_folders_are_refused(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path / "music", _two_genres() | {"genres_original/stray.wav": gtzan.clip("pop", 0)})
+    with pytest.raises(TrainingError, match="clips lie both in genres_original and in the folder jazz inside it"):
+        load_clips(_arguments(folder))
+
+
+def test_clips_beside_the_genre_folders_of_an_archive_are_refused(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path / "music", _two_genres() | {"stray.wav": gtzan.clip("pop", 0)})
+    with tarfile.open(tmp_path / "music.tar.gz", "w:gz") as tar:
+        tar.add(folder, ".")
+    with pytest.raises(TrainingError, match="clips lie both in the top folder and in the folder jazz inside it"):
+        load_clips(_arguments(tmp_path / "music.tar.gz"))
+
+
+def test_clips_in_no_folder_at_all(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, {f"{seed}.wav": gtzan.clip("pop", seed) for seed in range(3)})
+    with pytest.raises(TrainingError, match="lie in no genre folder. It needs folders <genre>/<clip>"):
+        load_clips(_arguments(folder))
+
+
+def test_clips_of_any_rate_and_channels_become_windows_of_one_shape(tmp_path: Path) -> None:
+    stereo = np.stack([sweep(2, 44_100)] * 2, axis=1)
+    files = [encode(sweep(2, rate), "wav", rate) for rate in (8_000, 22_050, 96_000)] + [encode(stereo, "wav", 44_100)]
+    names = ("jazz/a.wav", "jazz/b.wav", "metal/a.wav", "metal/b.wav")
+    clips = load_clips(_arguments(_write_folder(tmp_path, dict(zip(names, files, strict=True)))))
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    windows = TrainingWindows(clips.dataset, extractor, window_s=1, seed=0, random_crop=False)
+    assert [windows[index]["input_values"].shape for index in range(4)] == [(16_000,)] * 4
+
+
+def test_genres_are_numbered_as_the_base_knows_them(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, _two_genres())
+    clips = load_clips(_arguments(folder), ["metal", "jazz"])
+    assert clips.genres == ["metal", "jazz"]
+    assert clips.dataset["genre"][:] == [1, 1, 0, 0]
+    assert [audio["path"].split("/")[0] for audio in clips.dataset["audio"]] == ["jazz", "jazz", "metal", "metal"]
+
+
+def test_genres_that_the_base_does_not_know_are_named(tmp_path: Path) -> None:
+    folder = _write_folder(tmp_path, _two_genres())
+    with pytest.raises(TrainingError, match="does not know jazz; the data has no polka, pop.*--new_head"):
+        load_clips(_arguments(folder), ["polka", "metal", "pop"])
 
 
 def test_a_folder_without_audio(tmp_path: Path) -> None:

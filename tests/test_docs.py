@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from service.errors import ServiceError
 from service.metrics import Metrics
@@ -19,7 +20,8 @@ def _leaves(error: type[ServiceError]) -> list[type[ServiceError]]:
 def test_every_setting_with_its_default(name: str) -> None:
     default = Settings.model_fields[name].default
     row = next(line for line in _README.splitlines() if line.startswith(f"| `{name.upper()}` |"))
-    assert "required" in row if name == "model_id" else f"{default}" in row.split("|")[2]
+    shown = "required" if name == "model_id" else "none" if default in (None, "", SecretStr("")) else f"{default}"
+    assert shown in row.split("|")[2]
 
 
 @pytest.mark.parametrize("error", _leaves(ServiceError), ids=lambda error: error.__name__)

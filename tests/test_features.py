@@ -3,6 +3,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
@@ -24,7 +25,7 @@ def _clips(*files: bytes) -> datasets.Dataset:
 
 def test_training_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2FeatureExtractor) -> None:
     file = encode(sweep(5), "mp3")
-    inputs = TrainingWindows(_clips(file), extractor, window_s=2, random_crop=False)[0]
+    inputs = TrainingWindows(_clips(file), extractor, window_s=2, seed=0, random_crop=False)[0]
     with open_audio(io.BytesIO(file)) as audio:
         waveform = audio.read(0, 2, 16_000)
     np.testing.assert_allclose(inputs["input_values"], normalise(waveform), atol=1e-5)
@@ -34,18 +35,26 @@ def test_training_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2
 
 def test_a_short_clip_is_repeated_to_the_window(extractor: Wav2Vec2FeatureExtractor) -> None:
     clips = _clips(encode(sweep(0.5), "wav"))
-    values = TrainingWindows(clips, extractor, window_s=2, random_crop=False)[0]["input_values"]
+    values = TrainingWindows(clips, extractor, window_s=2, seed=0, random_crop=False)[0]["input_values"]
     assert values.shape == (32_000,)
     np.testing.assert_allclose(values[:8_000], values[8_000:16_000], atol=1e-6)
 
 
-def test_random_crops_differ_and_follow_the_seed(extractor: Wav2Vec2FeatureExtractor) -> None:
-    windows = TrainingWindows(_clips(encode(sweep(10), "wav")), extractor, window_s=1, random_crop=True)
-    torch.manual_seed(0)
-    first, second = (windows[0]["input_values"] for _ in range(2))
-    torch.manual_seed(0)
-    assert not np.allclose(first, second, atol=0.1)
-    np.testing.assert_array_equal(first, windows[0]["input_values"])
+def test_a_random_crop_depends_on_seed_epoch_and_clip_alone(extractor: Wav2Vec2FeatureExtractor) -> None:
+    clips = _clips(*[encode(sweep(10), "wav")] * 2)
+
+    def crop(seed: int, epoch: int, index: int) -> npt.NDArray[np.float32]:
+        windows = TrainingWindows(clips, extractor, window_s=1, seed=seed, random_crop=True)
+        windows.set_epoch(epoch)
+        values: npt.NDArray[np.float32] = windows[index]["input_values"]
+        return values
+
+    state = torch.get_rng_state()
+    first = crop(0, 0, 0)
+    for other in (crop(1, 0, 0), crop(0, 1, 0), crop(0, 0, 1)):
+        assert not np.allclose(first, other, atol=0.1)
+    np.testing.assert_array_equal(first, crop(0, 0, 0))
+    assert torch.equal(state, torch.get_rng_state()), "dropout draws from it"
 
 
 def test_evaluation_hears_the_windows_of_the_service(extractor: Wav2Vec2FeatureExtractor) -> None:

@@ -3,14 +3,21 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+from transformers import (
+    ASTFeatureExtractor,
+    HubertConfig,
+    HubertForSequenceClassification,
+    HubertModel,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from tests.audio_files import sweep
 from tests.conftest import GENRES
 from tests.hub_stand_in import HubStandIn
 from training.arguments import ModelArguments
 from training.errors import TrainingError
-from training.model import TINY, load_extractor, load_model
+from training.model import TINY, known_genres, load_extractor, load_model
 
 
 def push_base_model(hub: HubStandIn, repo_id: str, folder: Path) -> None:
@@ -54,8 +61,32 @@ def test_the_extractor_is_stamped_and_keeps_its_stamps(hub: HubStandIn, tmp_path
 
 
 def test_a_model_of_other_genres_gets_a_new_head(model_folder: Path) -> None:
-    model = load_model(ModelArguments(model_name_or_path=str(model_folder)), ["polka", "samba"])
+    model = load_model(ModelArguments(model_name_or_path=str(model_folder), new_head=True), ["polka", "samba"])
     assert model.config.id2label == {0: "polka", 1: "samba"}
+    assert model.get_parameter("classifier.weight").shape[0] == 2
+
+
+def test_a_fine_tuned_base_keeps_its_head_unless_a_new_one_is_asked_for(model_folder: Path) -> None:
+    other = [f"genre {index}" for index in range(len(GENRES))]
+    own = HubertForSequenceClassification.from_pretrained(model_folder)
+    kept = load_model(ModelArguments(model_name_or_path=str(model_folder)), list(GENRES))
+    renewed = load_model(ModelArguments(model_name_or_path=str(model_folder), new_head=True), other)
+    for layer in ("projector.weight", "classifier.weight"):
+        assert torch.equal(kept.get_parameter(layer), own.get_parameter(layer))
+        assert not torch.equal(renewed.get_parameter(layer), own.get_parameter(layer))
+        assert renewed.get_parameter(layer).std().item() == pytest.approx(0.02, rel=0.3)
+    encoder = "hubert.feature_projection.projection.weight"
+    assert torch.equal(renewed.get_parameter(encoder), own.get_parameter(encoder))
+
+
+def test_the_genres_that_a_base_knows(model_folder: Path, hub: HubStandIn, tmp_path: Path) -> None:
+    assert known_genres(ModelArguments(model_name_or_path=str(model_folder))) == list(GENRES)
+    assert known_genres(ModelArguments(model_name_or_path=str(model_folder), new_head=True)) is None
+    assert known_genres(ModelArguments(model_name_or_path=TINY)) is None
+    push_base_model(hub, "you/headless", tmp_path)
+    assert known_genres(ModelArguments(model_name_or_path="you/headless")) is None
+    HubertForSequenceClassification(HubertConfig.from_pretrained(tmp_path)).save_pretrained(tmp_path / "unnamed")
+    assert known_genres(ModelArguments(model_name_or_path=str(tmp_path / "unnamed"))) is None
 
 
 def test_tiny_has_about_one_and_a_half_million_parameters() -> None:
@@ -84,5 +115,24 @@ def test_a_base_that_hears_nothing(hub: HubStandIn) -> None:
     hub.commit("you/bert", {"config.json": b'{"model_type": "bert"}'})
     with pytest.raises(TrainingError, match="you/bert"):
         load_extractor(ModelArguments(model_name_or_path="you/bert"), max_duration_s=3)
+    with pytest.raises(TrainingError, match="you/bert is no audio encoder .* Use a HuBERT"):
+        known_genres(ModelArguments(model_name_or_path="you/bert"))
     with pytest.raises(TrainingError, match="you/bert is no audio encoder"):
         load_model(ModelArguments(model_name_or_path="you/bert"), ["a", "b"])
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "vit"}', '{"model_type": "unheard-of"}', "{}"])
+def test_a_base_that_is_no_audio_encoder(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(TrainingError, match="no audio encoder"):
+        known_genres(ModelArguments(model_name_or_path=str(tmp_path)))
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+@pytest.mark.parametrize("extractor", [ASTFeatureExtractor, WhisperFeatureExtractor])
+def test_a_base_that_hears_spectrograms(
+    tmp_path: Path, extractor: type[ASTFeatureExtractor | WhisperFeatureExtractor]
+) -> None:
+    extractor().save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match="no audio encoder that hears a waveform. Use a HuBERT"):
+        load_extractor(ModelArguments(model_name_or_path=str(tmp_path)), max_duration_s=3)

@@ -30,7 +30,7 @@ def finished(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(waveform.astype(np.float32), "wav", _RATE))
     trained = run(
-        *("training", "--dataset", str(folder / "clips"), "--model_name_or_path", str(model_folder)),
+        *("training", "--dataset", str(folder / "clips"), "--model_name_or_path", str(model_folder), "--new_head"),
         *("--max_duration_s", "1", "--learning_rate", "1e-2", "--max_steps", "20", "--output_dir", str(folder / "run")),
     )
     assert trained.returncode == 0, trained.stdout

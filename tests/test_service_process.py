@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
+from tests.process_tree import tree
 
 START_S = 60
 
@@ -44,7 +46,8 @@ class Service:
             text=True,
         )
         self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
+        # A daemon, so that a test which fails early does not hold up the end of all.
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
@@ -130,6 +133,7 @@ def publish(hub: HubStandIn, repo_id: str, model_folder: Path, **options: Any) -
         ({"MODEL_ID": "you/x", "PORT": "http"}, "PORT"),
         ({"MODEL_ID": "you/x", "MAX_UPLOAD_MB": "-1"}, "MAX_UPLOAD_MB"),
         ({"MODEL_ID": "you/x", "LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
+        ({"MODEL_ID": "you/x", "METRICS_PORT": "8000", "PORT": "8000"}, "METRICS_PORT"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -141,6 +145,16 @@ def test_a_wrong_setting_is_named_and_exits_with_2(settings: dict[str, str], nam
     assert line.startswith(f"{name}: ")
     assert f"Set the environment variable {name}" in line
     assert done.stdout == ""
+
+
+def test_keys_that_cannot_be_used_are_one_line_and_exit_with_2() -> None:
+    command = [sys.executable, "-m", "service"]
+    settings = environment(MODEL_ID="you/x", API_KEYS="private")
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=START_S)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("A key in API_KEYS is too weak")
+    assert "private" not in line
 
 
 @pytest.mark.parametrize("trouble", ["missing", "private", "gated", "bad token"])
@@ -236,34 +250,118 @@ def test_with_the_hub_down_and_a_warm_cache_it_starts(hub: HubStandIn, model_fol
     assert any("out of reach" in entry["message"] for entry in service.log)
 
 
-def test_a_request_under_way_is_answered_before_it_ends(start: Start, model_folder: Path) -> None:
+class Upload:
+    """A classification whose upload has begun and waits in its middle."""
+
+    def __init__(self, service: Service) -> None:
+        wav = encode(sweep(3.0), "wav")
+        head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        body = head + wav + b"\r\n--x--\r\n"
+        self.connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=START_S)
+        self.connection.putrequest("POST", "/classify")
+        self.connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        self.connection.putheader("Content-Length", str(len(body)))
+        # Its beginning is read when the service says so.
+        self.connection.putheader("Expect", "100-continue")
+        self.connection.endheaders()
+        assert self.connection.sock is not None
+        assert self.connection.sock.recv(100).startswith(b"HTTP/1.1 100")
+        self.connection.send(body[:1000])
+        self.rest = body[1000:]
+
+    def finish(self) -> tuple[int, dict[str, Any]]:
+        self.connection.send(self.rest)
+        with self.connection.getresponse() as response:
+            answer = response.status, json.loads(response.read())
+        self.connection.close()
+        return answer
+
+
+def test_it_drains_before_it_ends(start: Start, model_folder: Path) -> None:
+    """A second client keeps its connection open throughout, as those of load balancers and open pages do."""
     service = start(MODEL_ID=str(model_folder))
     service.wait_for("/readyz")
-    wav = encode(sweep(3.0), "wav")
-    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + wav + b"\r\n--x--\r\n"
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=START_S)
-    connection.putrequest("POST", "/classify")
-    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
-    connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body[:1000])
-    time.sleep(0.3)
+    upload = Upload(service)
     service.process.send_signal(signal.SIGTERM)
-    # The signal has come when the door is closed.
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", service.port), timeout=1).close()
-        except ConnectionRefusedError:
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    connection.send(body[1000:])
-    response = connection.getresponse()
-    assert response.status == 200, response.read()
-    assert json.loads(response.read())["duration_s"] == 3.0
-    connection.close()
-    assert service.wait() == 0
-    assert [entry for entry in service.log if entry["level"] == "ERROR"] == []
+    assert service.wait_for("/readyz", 503).json()["type"] == "urn:music-genre:draining"
+    with httpx2.Client(base_url=service.url) as client:
+        for path in ("/classify", "/ui/gradio_api/upload"):
+            refused = client.post(path, files={"file": b"x"})
+            assert (refused.status_code, refused.json()["type"]) == (503, "urn:music-genre:draining")
+        assert client.get("/livez").status_code == 200
+        assert service.process.poll() is None
+        status, answer = upload.finish()
+        assert (status, answer["duration_s"]) == (200, 3.0)
+        assert service.wait() == 0
+    assert [entry for entry in service.log if entry["level"] in {"ERROR", "CRITICAL"}] == []
+
+
+def test_what_is_not_finished_in_time_is_told_so(start: Start, model_folder: Path) -> None:
+    service = start(MODEL_ID=str(model_folder), DRAIN_TIMEOUT_S="2")
+    service.wait_for("/readyz")
+    upload = Upload(service)
+    assert service.stop() == 0
+    with upload.connection.getresponse() as response:
+        assert (response.status, json.loads(response.read())["type"]) == (503, "urn:music-genre:draining")
+    upload.connection.close()
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_nothing(start: Start, model_folder: Path, tmp_path: Path) -> None:
+    service = start(MODEL_ID=str(model_folder), TMPDIR=str(tmp_path), DRAIN_TIMEOUT_S="3600")
+    service.wait_for("/readyz")
+    upload = Upload(service)
+    service.process.send_signal(signal.SIGTERM)
+    service.wait_for("/readyz", 503)
+    assert list(tmp_path.glob("music-genre-*"))
+    assert service.stop() == 128 + signal.SIGTERM
+    assert not list(tmp_path.glob("music-genre-*"))
+    upload.connection.close()
+
+
+# Limits
+
+
+def test_it_may_open_what_its_connections_need(start: Start, model_folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        service = start(MODEL_ID=str(model_folder), MAX_CONNECTIONS="200")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    service.wait_for("/livez")
+    assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0] == 3 * 200 + 256
+    assert service.stop() == 0
+
+
+# Ports
+
+
+def test_metrics_move_to_their_own_port(start: Start, model_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    service = start(MODEL_ID=str(model_folder), METRICS_PORT=str(port))
+    service.wait_for("/readyz")
+    assert httpx2.get(f"{service.url}/metrics").status_code == 404
+    assert "genre_model_info{" in httpx2.get(f"http://127.0.0.1:{port}/metrics").text
+    assert httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    assert httpx2.get(f"http://127.0.0.1:{port}/model").status_code == 404
+    assert service.stop() == 0
+
+
+def test_its_decoders_answer_until_it_ends_and_end_with_it(start: Start, model_folder: Path) -> None:
+    service = start(MODEL_ID=str(model_folder), DECODERS="3")
+    service.wait_for("/readyz")
+    decoders = tree(service.process.pid)[1:]
+    assert len(decoders) == 3
+    for pid in decoders:
+        # As a terminal or a supervisor does, which signals the whole group.
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert service.classify(encode(sweep(1.0), "mp3")).status_code == 200
+    assert tree(service.process.pid)[1:] == decoders
+    assert service.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in decoders)
+    assert "decoder" not in "".join(service.lines)
 
 
 # Log

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import signal
 import time
 from pathlib import Path
@@ -181,12 +182,16 @@ def test_two_processes_train_one_model_and_one_pushes(hub: HubStandIn, tmp_path:
     result = run(
         *("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "training", *_MADE, *_SHORT),
         *("--model_name_or_path", "tiny", "--max_steps", "2", "--use_cpu", "--output_dir", str(tmp_path)),
+        *("--logging_steps", "1", "--no_robustness"),
         *("--push_to_hub", "--hub_model_id", "you/together"),
         token="hf_write",
     )
     assert result.returncode == 0, result.stdout
     assert len(hub.history("you/together")) == 2, "the repo's first commit and one push"
     assert result.stdout.count("Pushed you/together") == 1
+    state = json.loads((tmp_path / "checkpoint-2" / "trainer_state.json").read_text())
+    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    assert losses == pytest.approx([math.log(10)] * 2, abs=0.3), "of a guess among ten, not times two processes"
 
 
 def test_both_splits_are_trained_and_the_model_is_that_of_artist(model_folder: Path, tmp_path: Path) -> None:

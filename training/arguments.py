@@ -39,6 +39,13 @@ class DataArguments:
         default=0,
         metadata={"help": "Cross-validate: train so many times (3 or more) and test each clip once; leaves no model."},
     )
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "For data sets that do not fit the disk: read the clips anew in each epoch, store none but those "
+            "held out (10 %% of each genre, 100 at most, told by their content)."
+        },
+    )
     max_duration_s: float = field(
         default=30.0, metadata={"help": "Seconds of a clip that the model sees; also the window of the served model."}
     )
@@ -62,6 +69,8 @@ class DataArguments:
             raise ValueError("--max_duration_s must be from 1 to 600 seconds.")
         if unknown := set(self.augment) - set(get_args(Kind)):
             raise ValueError(f"--augment takes {', '.join(get_args(Kind))}, not {min(unknown)}.")
+        if self.streaming and (self.split != "random" or self.folds):
+            raise ValueError("--streaming holds out clips by their content. Leave out --split and --folds.")
         if self.folds and self.folds < 3:
             raise ValueError("--folds must be 3 or more: one to test, one to choose the epoch, the rest to train on.")
         if self.synthetic_clips_per_genre < 2:
@@ -91,6 +100,10 @@ class ModelArguments:
     )
     mask_time_prob: float = field(
         default=0.0, metadata={"help": "SpecAugment: the share of frames hidden from the transformer while it trains."}
+    )
+    new_head: bool = field(
+        default=False,
+        metadata={"help": "Let a model that tells other genres learn those of the data; otherwise they stop the run."},
     )
 
 

@@ -30,7 +30,7 @@ class Augmentation:
 
     def __call__(self, waveform: Waveform, sampling_rate: int) -> Waveform:
         """waveform: float32 (samples,), mono, at sampling_rate Hz; so is the result."""
-        # Seeded by torch's generator: the Trainer seeds that in every worker, and restores it when a run is resumed.
+        # Seeded by torch's generator, which is seeded anew for each clip and epoch.
         rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
         if "eq" in self._kinds and rng.random() < _PROBABILITY:
             waveform = distortions.equalise(waveform, sampling_rate, rng)

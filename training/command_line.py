@@ -4,10 +4,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser
 
+from training import storage
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.errors import TrainingError
 from training.recipes import RECIPES
@@ -27,7 +29,8 @@ def run(
     )
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        work(*parsed)
+        with storage.explained(Path(str(parsed[2].output_dir))):
+            work(*parsed)
     except TrainingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -8,6 +8,7 @@ at any time.
 import hashlib
 import logging
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from transformers import PreTrainedModel, default_data_collator
 
 from training.data import Clips
 from training.errors import TrainingError
-from training.features import ClipWindows, Inputs
+from training.features import ClipWindows, DrawnAnew, Inputs
 from training.predictions import Labels
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ class EncodedClips:
     clips: Labels
     references: Labels
 
-    def training(self, indices: Sequence[int], *, random_crop: bool) -> Dataset[Inputs]:
+    def training(self, indices: Sequence[int], *, seed: int, random_crop: bool) -> "OneWindow":
         """One window of each of these clips: the first, or one drawn anew each time."""
-        return _OneWindow(self, indices, random_crop=random_crop)
+        return OneWindow(self, indices, seed=seed, random_crop=random_crop)
 
     def evaluation(self, indices: Sequence[int]) -> Dataset[Inputs]:
         """All windows of these clips, one after the other, as `ClipWindows` of them has them."""
@@ -138,9 +139,13 @@ class _Bypass(torch.nn.Module):
         return features.float()
 
 
-class _OneWindow(Dataset[Inputs]):
-    def __init__(self, encoded: EncodedClips, indices: Sequence[int], *, random_crop: bool) -> None:
+class OneWindow(DrawnAnew, Dataset[Inputs]):
+    """One window of each clip. What is drawn depends on the seed, the epoch and the clip alone."""
+
+    def __init__(self, encoded: EncodedClips, indices: Sequence[int], *, seed: int, random_crop: bool) -> None:
+        super().__init__()
         self._encoded = encoded
+        self._seed = seed
         self._random_crop = random_crop
         self._first, self._behind = (np.searchsorted(encoded.clips, indices, side) for side in ("left", "right"))
 
@@ -148,10 +153,11 @@ class _OneWindow(Dataset[Inputs]):
         return len(self._first)
 
     def __getitem__(self, index: int) -> Inputs:
-        first, behind = int(self._first[index]), int(self._behind[index])
-        # torch's generator: the Trainer seeds it, and restores it when a run is resumed.
-        chosen = int(torch.randint(first, behind, ())) if self._random_crop else first
-        return self._encoded.inputs(chosen)
+        window = int(self._first[index])
+        if self._random_crop:
+            rng = np.random.default_rng([self._seed, self.epoch, index])
+            window = int(rng.integers(window, self._behind[index]))
+        return self._encoded.inputs(window)
 
 
 class _AllWindows(Dataset[Inputs]):
@@ -186,6 +192,7 @@ def _write(
     loader = DataLoader(
         Subset(windows, range(done, needed.windows)), batch_size=batch_size, collate_fn=default_data_collator
     )
+    started = time.perf_counter()
     try:
         with part.open("ab") as file, tqdm(total=needed.windows, initial=done, desc="Encoding", unit="window") as bar:
             file.truncate(done * needed.window_bytes)
@@ -196,6 +203,7 @@ def _write(
     except OSError as error:
         raise full from error
     part.rename(path)
+    logger.info("Encoded %d windows in %.1f s", needed.windows - done, time.perf_counter() - started)
 
 
 def _fingerprint(clips: Clips, windows: ClipWindows, model: PreTrainedModel, *, bf16: bool) -> str:

@@ -18,11 +18,13 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
 
 from training import artefact, card, runs
+from training.arguments import ModelArguments
 from training.data import load_clips
 from training.errors import TrainingError
-from training.model import window_samples
+from training.model import known_genres, window_samples
 from training.quantise import CALIBRATION_CLIPS, compare, quantise
 from training.splits import split
+from training.streaming import stream_clips
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +59,15 @@ def export(output_dir: Path, *, int8: bool) -> int:
     export_graph(folder, samples=window_samples(extractor, data.max_duration_s))
     passed = True
     if int8:
-        chosen = split(load_clips(data), "random" if data.split == "random" else "artist", seed)
-        ranged = chosen.train.shuffle(seed=seed)
-        ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
+        known = known_genres(ModelArguments(model_name_or_path=str(folder)))
+        if data.streaming:
+            _, chosen = stream_clips(data, output_dir / runs.HELD_OUT_FOLDER, seed, known)
+            assert chosen.stream is not None
+            ranged = chosen.stream.sample(CALIBRATION_CLIPS)
+        else:
+            chosen = split(load_clips(data, known), "random" if data.split == "random" else "artist", seed)
+            ranged = chosen.train.shuffle(seed=seed)
+            ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
         graph = quantise(folder / GRAPH, ranged, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s)
         comparison = compare(
             folder / GRAPH, graph, chosen.test, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s

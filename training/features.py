@@ -20,8 +20,27 @@ Inputs = dict[str, Any]
 """input_values: float32 (samples,); attention_mask: int (samples,); labels: int."""
 
 
-class TrainingWindows(Dataset[Inputs]):
-    """One window of each clip: its beginning, or one drawn anew each time.
+class DrawnAnew:
+    """Data that is another in each epoch, in its worker processes too, which may live longer than an epoch."""
+
+    def __init__(self) -> None:
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give what belongs to that epoch, from 0."""
+        self._epoch.fill_(epoch)
+
+
+class TrainingWindows(DrawnAnew, Dataset[Inputs]):
+    """One window of each clip: its beginning, or one drawn anew each epoch.
+
+    What is drawn depends on the seed, the epoch and the clip alone, so that a run can resume amid an epoch, with any
+    number of processes.
 
     augment: changes the window before it is filled.
     """
@@ -32,24 +51,36 @@ class TrainingWindows(Dataset[Inputs]):
         extractor: Wav2Vec2FeatureExtractor,
         *,
         window_s: float,
+        seed: int,
         random_crop: bool,
         augment: Augmentation | None = None,
     ) -> None:
+        super().__init__()
         self._clips = clips
         self._extractor = extractor
         self._window_s = window_s
         self._random_crop = random_crop
         self._augment = augment
+        self._seed = seed
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> Inputs:
-        clip = self._clips[index]
+        return self.cut(self._clips[index], index)
+
+    def cut(self, clip: dict[str, Any], number: int) -> Inputs:
+        """The inputs made of one clip. number: tells it from the others."""
+        with torch.random.fork_rng(devices=[]):
+            draw = np.random.SeedSequence([self._seed, self.epoch, number])
+            # Not torch.manual_seed, which would seed GPUs as well, and with them dropout.
+            torch.default_generator.manual_seed(int(draw.generate_state(1, np.uint64)[0]))
+            return self._cut(clip)
+
+    def _cut(self, clip: dict[str, Any]) -> Inputs:
         sampling_rate = self._extractor.sampling_rate
         with open_audio(open_clip(clip["audio"])) as audio:
             spare_s = max(0.0, audio.duration_s - self._window_s)
-            # torch's generator: the Trainer seeds it, and restores it when a run is resumed.
             start_s = float(torch.rand(())) * spare_s if self._random_crop else 0.0
             waveform = audio.read(start_s, self._window_s, sampling_rate)
         if self._augment is not None:

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
 )
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from training import storage
 from training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
@@ -42,10 +43,12 @@ def retrying(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 @contextmanager
 def explained(repo_id: str) -> Iterator[None]:
-    """Turn what the Hub refuses into a TrainingError that says what to do."""
+    """Turn what the Hub refuses into a TrainingError that says what to do. A full disk is not the Hub's doing."""
     try:
         yield
     except (OSError, httpx2.HTTPError, HFValidationError, RuntimeError) as error:
+        if storage.is_full(error):
+            raise
         raise TrainingError(_explain(error, repo_id)) from error
 
 

@@ -1,18 +1,21 @@
 """What the trainings of a run share: the clips and their splits, the feature extractor, the encoder's cached output."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import datasets
 import torch
 from transformers import Wav2Vec2FeatureExtractor, set_seed
 
-from training import encoder_cache
+from training import encoder_cache, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data import Clips, load_clips
 from training.encoder_cache import EncodedClips
+from training.errors import TrainingError
 from training.features import MAX_WINDOWS, ClipWindows
-from training.model import load_extractor, load_model
+from training.model import known_genres, load_extractor, load_model
 from training.splits import Split, folds, split
+from training.streaming import stream_clips
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,22 @@ class Job:
 
 def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Job:
     """Load and split the clips. Raises TrainingError for what must be changed before the first step."""
+    if data.streaming and base.feature_encoder == "cached":
+        raise TrainingError(
+            "The encoder's output takes more disk than the clips. Stream with --feature_encoder frozen."
+        )
+    # The base first: it is small, and the clips may be hours of download.
+    known = known_genres(base)
+    extractor = load_extractor(base, max_duration_s=data.max_duration_s)
     with arguments.main_process_first(local=False, desc="the clips"):
-        clips = load_clips(data)
-    splits = _splits(clips, data, arguments.seed)
-    return Job(data, base, arguments, clips, splits, load_extractor(base, max_duration_s=data.max_duration_s))
+        if data.streaming:
+            folder = Path(str(arguments.output_dir), runs.HELD_OUT_FOLDER)
+            clips, streamed = stream_clips(data, folder, arguments.seed, known)
+            splits = [streamed]
+        else:
+            clips = load_clips(data, known)
+            splits = _splits(clips, data, arguments.seed)
+    return Job(data, base, arguments, clips, splits, extractor)
 
 
 def with_encoder_cache(job: Job) -> Job:

@@ -1,8 +1,12 @@
 """The feature extractor and the model, with window and labels stamped into what will be pushed."""
 
+import re
 from typing import Any, cast
 
+import torch
 from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    AutoConfig,
     AutoFeatureExtractor,
     AutoModelForAudioClassification,
     HubertConfig,
@@ -17,6 +21,31 @@ from training.errors import TrainingError
 
 TINY = "tiny"
 """The name of a new small HuBERT of about 1.8 million parameters, for the demo and the tests."""
+
+
+# What transformers calls classes that nobody has named.
+_UNNAMED = re.compile(r"LABEL_\d+")
+
+
+def known_genres(arguments: ModelArguments) -> list[str] | None:
+    """The genres that a fine-tuned base tells already, in the order of its outputs; None when it gets a new head.
+
+    Reads no weights. Raises TrainingError for a base that is no audio encoder.
+    """
+    name = arguments.model_name_or_path
+    if name == TINY:
+        return None
+    try:
+        with hub.explained(name):
+            config = hub.retrying(AutoConfig.from_pretrained, name, revision=arguments.model_revision)
+    except ValueError as error:
+        raise TrainingError(_no_audio_encoder(name)) from error
+    if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
+        raise TrainingError(_no_audio_encoder(name))
+    labels = [config.id2label[index] for index in sorted(config.id2label)]
+    has_head = any(architecture.endswith("ForSequenceClassification") for architecture in config.architectures or [])
+    named = not all(_UNNAMED.fullmatch(label) for label in labels)
+    return labels if has_head and named and not arguments.new_head else None
 
 
 def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2Vec2FeatureExtractor:
@@ -35,7 +64,7 @@ def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2V
                 revision=arguments.model_revision,
             )
     if not isinstance(extractor, Wav2Vec2FeatureExtractor):
-        raise TrainingError(f"{arguments.model_name_or_path} does not hear raw audio. Use a HuBERT, wav2vec2 or WavLM.")
+        raise TrainingError(_no_audio_encoder(arguments.model_name_or_path))
     extractor.do_normalize = True
     extractor.return_attention_mask = True
     setattr(extractor, "max_length", window_samples(extractor, max_duration_s))  # noqa: B010
@@ -48,7 +77,7 @@ def window_samples(extractor: Wav2Vec2FeatureExtractor, window_s: float) -> int:
 
 
 def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:
-    """The base model with a new classification head for `genres`. Raises TrainingError."""
+    """The base model with a classification head for `genres`: its own when it tells as many. Raises TrainingError."""
     overrides: dict[str, Any] = {}
     if arguments.attention_dropout is not None:
         overrides["attention_dropout"] = arguments.attention_dropout
@@ -76,9 +105,11 @@ def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any
                 label2id=_label2id(genres),
                 **overrides,
             )
-            return model
     except ValueError as error:
-        raise TrainingError(f"{name} is no audio encoder that transformers can classify with.") from error
+        raise TrainingError(_no_audio_encoder(name)) from error
+    if arguments.new_head:
+        _renew_head(model)
+    return model
 
 
 def _tiny(genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
@@ -103,6 +134,18 @@ def _tiny(genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
         **({"attention_dropout": 0.0, "mask_time_prob": 0.0} | overrides),
     )
     return HubertForSequenceClassification(config)
+
+
+def _renew_head(model: PreTrainedModel) -> None:
+    """Draw it as transformers draws the head of a base that has none: what was learnt is not drawn by itself."""
+    for layer in (model.get_submodule("projector"), model.get_submodule("classifier")):
+        assert isinstance(layer, torch.nn.Linear)
+        torch.nn.init.normal_(layer.weight, std=model.config.initializer_range)
+        torch.nn.init.zeros_(layer.bias)
+
+
+def _no_audio_encoder(name: str) -> str:
+    return f"{name} is no audio encoder that hears a waveform. Use a HuBERT, wav2vec2 or WavLM."
 
 
 def _label2id(genres: list[str]) -> dict[str, int]:

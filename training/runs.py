@@ -12,6 +12,9 @@ from training.errors import TrainingError
 MODEL_FOLDER = "model"
 """What is pushed, in the output folder."""
 
+HELD_OUT_FOLDER = "held-out"
+"""The clips that a streaming run is evaluated on, in the output folder."""
+
 _RUN_FILE = "run.json"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedModel
-from transformers.trainer_utils import SaveStrategy
+from transformers.trainer_utils import BestRun, SaveStrategy
 
 from training import command_line, encoder_cache
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
@@ -63,7 +63,7 @@ def search(
         load_if_exists=True,
     )
     # The other processes get None.
-    if best is None:
+    if not isinstance(best, BestRun):
         return {}
     options = " ".join(f"--{name} {value:g}" for name, value in best.hyperparameters.items())
     count = job.splits[0].sizes["validation"]

@@ -6,12 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import datasets
 
 from training.data import MADE_MUSIC, Clips, clip_name
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.streaming import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ _PARTS = 10
 
 _LISTS = Path(__file__).parent / "splits"
 
-_RANDOM_CAUTION = (
+RANDOM_CAUTION = (
     "the best epoch was chosen on the test clips themselves, and clips of one artist, even of one recording, are on "
     "both sides. On GTZAN that lifts accuracy by ten points and more over artists that were never heard (Sturm, 2013)."
 )
@@ -40,7 +43,8 @@ class Split:
     """Which clips of `dataset` train a model, choose its epoch, and test it.
 
     name: for reports. indices: into `dataset`, ascending, by part. chosen_on_test: the test clips are the validation
-    clips. caution: how the split flatters the figures, None when it does not.
+    clips. caution: how the split flatters the figures, None when it does not. stream: trains instead of clips of
+    `dataset`, where they do not fit the disk.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Split:
     indices: Mapping[Part, list[int]]
     chosen_on_test: bool
     caution: str | None
+    stream: "Stream | None" = None
 
     @property
     def train(self) -> datasets.Dataset:
@@ -63,7 +68,8 @@ class Split:
 
     @property
     def sizes(self) -> dict[str, int]:
-        return {part: len(indices) for part, indices in self.indices.items()}
+        counts: dict[str, int] = {part: len(indices) for part, indices in self.indices.items()}
+        return counts if self.stream is None else counts | {"train": len(self.stream)}
 
 
 def split(clips: Clips, name: SplitName, seed: int) -> Split:
@@ -74,7 +80,7 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
         return _fault_filtered(clips)
     if not _knows_artists(clips):
         logger.warning("--split artist falls back to random: %s", _NO_ARTISTS)
-        return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {_RANDOM_CAUTION}")
+        return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {RANDOM_CAUTION}")
     parts = _dealt(clips, _PARTS, seed)
     test = [part == 0 for part in parts]
     validation = [part == 1 for part in parts]
@@ -114,7 +120,7 @@ def _random(clips: Clips, seed: int) -> Split:
         count = max(1, round(HELD_OUT * len(ranked)))
         held_out.update(index for _, index in sorted(ranked)[:count])
     test = [index in held_out for index in range(len(clips.dataset))]
-    return _made(clips, "random", [not held for held in test], test, test, _RANDOM_CAUTION)
+    return _made(clips, "random", [not held for held in test], test, test, RANDOM_CAUTION)
 
 
 def _fault_filtered(clips: Clips) -> Split:

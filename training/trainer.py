@@ -16,10 +16,13 @@ from transformers import (
 
 from training import metrics
 from training.arguments import GenreTrainingArguments
+from training.checkpoints import ExactResume
+from training.encoder_cache import OneWindow
 from training.features import ClipWindows, Inputs, TrainingWindows
 from training.job import Job
 from training.predictions import Labels, Predictions
 from training.splits import Split
+from training.streaming import StreamedWindows
 
 
 def build(
@@ -31,14 +34,16 @@ def build(
 ) -> "GenreTrainer":
     """The Trainer of a model, or of models of one kind, whose encoder is bypassed where `job.encoded` stands in."""
     windows = job.windows(split.validation)
+    training = _training(job, split)
     return GenreTrainer(
         model=model,
         model_init=model_init,
         args=job.arguments,
-        train_dataset=_training(job, split),
+        train_dataset=training,
         eval_dataset=validation(job, split),
         data_collator=default_data_collator,
         compute_metrics=lambda prediction: _epoch_metrics(prediction, windows),
+        callbacks=[ExactResume(training)],
         class_weights=_class_weights(split) if job.arguments.class_weights else None,
     )
 
@@ -50,17 +55,19 @@ def validation(job: Job, split: Split) -> Dataset[Inputs]:
     return job.windows(split.validation)
 
 
-def _training(job: Job, split: Split) -> Dataset[Inputs]:
-    data = job.data
+def _training(job: Job, split: Split) -> OneWindow | TrainingWindows | StreamedWindows:
+    data, seed = job.data, job.arguments.seed
     if job.encoded is not None:
-        return job.encoded.training(split.indices["train"], random_crop=data.random_crop)
-    return TrainingWindows(
+        return job.encoded.training(split.indices["train"], seed=seed, random_crop=data.random_crop)
+    windows = TrainingWindows(
         split.train,
         job.extractor,
         window_s=data.max_duration_s,
+        seed=seed,
         random_crop=data.random_crop,
         augment=data.augmentation,
     )
+    return windows if split.stream is None else StreamedWindows(split.stream, windows)
 
 
 class GenreTrainer(Trainer):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from service.classify import Classifier
 from service.errors import NotReady, ServiceError
@@ -16,6 +15,7 @@ from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.compare import Result
 from service.ui.listen import Heard, Line, Waiting, listen
 from service.ui.pictures import Pictures
+from service.uploads import folder
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _opened(path: str | None) -> Iterator[tuple[str, BinaryIO]]:
     if path is None:
         raise _Trouble(words.CHOOSE_FIRST)
     # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
-    if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+    if not Path(path).resolve().is_relative_to(folder().resolve()):
         raise _Trouble(words.UPLOAD_FIRST)
     try:
         with open(path, "rb") as file:

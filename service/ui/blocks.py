@@ -10,7 +10,8 @@ from gradio_client.utils import is_http_url_like
 from service.classify import Classifier
 from service.ui import batch, compare, snippets, timeline, words
 from service.ui.actions import Actions
-from service.ui.examples import examples
+from service.ui.examples import as_upload, examples
+from service.uploads import folder
 
 _TITLE = "Music genre"
 _INTRODUCTION = """# What genre is this?
@@ -119,7 +120,7 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
         then: Dependency = event.then(actions.classify, audio, shown, api_visibility="private", **_LISTENS)
         return then
 
-    picked = chosen.click(lambda index: str(list(files.values())[index]), chosen, audio, **_QUIET)
+    picked = chosen.click(lambda index: str(as_upload(list(files.values())[index], folder())), chosen, audio, **_QUIET)
     uploaded = other.upload(lambda path: path, other, audio, **_QUIET)
     for event in (asked, classify_after(picked), classify_after(uploaded)):
         event.then(

@@ -9,10 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classify import Classifier
-from service.ui.examples import FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,16 @@ class Page:
 
     def __init__(self) -> None:
         self._app: ASGIApp = HTMLResponse(_WAITING, 503, {"Retry-After": "1", "Cache-Control": "no-store"})
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is the real one."""
+        return not isinstance(self._app, HTMLResponse)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Of Gradio's application: what a mounted application is asked for."""
+        return getattr(self._app, "routes", [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -62,6 +72,7 @@ def mount(app: FastAPI, classifier: Classifier, *, max_upload_bytes: int, root_p
     """Serve the page at `/ui` of `app`. root_path: the prefix under which a reverse proxy shows the service."""
     page = Page()
     app.mount(PATH, page)
+    app.state.page = page
     lifespan = app.router.lifespan_context
 
     @asynccontextmanager
@@ -97,7 +108,6 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
         footer_links=[],
         # The form around a file needs some bytes of the request.
         max_file_size=max(1, max_upload_bytes - 1_000),
-        allowed_paths=[str(FOLDER)],
         run_history=False,
         # Its own errors may hold paths; ours are raised as gr.Error, which is always shown.
         show_error=False,

@@ -11,6 +11,7 @@ from service.errors import (
     Overloaded,
     ServiceError,
     SilentAudio,
+    TooManyConnections,
     UndecodableAudio,
     UnsupportedMedia,
 )
@@ -30,6 +31,7 @@ _ERRORS: dict[type[ServiceError], str] = {
     DeadlineExceeded: "Listening took too long, as the service is busy. Try again in a moment.",
     Overloaded: "Many recordings are waiting just now. Try again in a moment.",
     ModelLoading: "The service is still getting ready. Try again in a moment.",
+    TooManyConnections: "Many people are here just now. Try again in a moment.",
     Draining: "The service is being restarted. Try again in a moment.",
 }
 

@@ -25,7 +25,7 @@ def save(folder: Path) -> None:
     setattr(extractor, "max_length", round(WINDOW_S * SAMPLING_RATE))  # noqa: B010
     artefact.save(
         folder,
-        HubertForSequenceClassification(_config()),
+        HubertForSequenceClassification(config()),
         extractor,
         window_s=WINDOW_S,
         temperature=1.0,
@@ -50,24 +50,25 @@ def window_flop() -> float:
 
     Convolutions, projections, attention and feed-forward layers; norms and activations are left out.
     """
-    config = _config()
+    shape = config()
     samples, channels, flop = round(WINDOW_S * SAMPLING_RATE), 1, 0
-    for width, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
+    for width, kernel, stride in zip(shape.conv_dim, shape.conv_kernel, shape.conv_stride, strict=True):
         samples = (samples - kernel) // stride + 1
         flop += 2 * samples * channels * width * kernel
         channels = width
-    frames, hidden = samples, config.hidden_size
+    frames, hidden = samples, shape.hidden_size
     flop += 2 * frames * channels * hidden
-    flop += 2 * frames * hidden * hidden // config.num_conv_pos_embedding_groups * config.num_conv_pos_embeddings
+    flop += 2 * frames * hidden * hidden // shape.num_conv_pos_embedding_groups * shape.num_conv_pos_embeddings
     projections = 4 * 2 * frames * hidden**2
     attention = 2 * 2 * frames**2 * hidden
-    feed_forward = 2 * 2 * frames * hidden * config.intermediate_size
-    flop += config.num_hidden_layers * (projections + attention + feed_forward)
-    flop += 2 * frames * hidden * config.classifier_proj_size
+    feed_forward = 2 * 2 * frames * hidden * shape.intermediate_size
+    flop += shape.num_hidden_layers * (projections + attention + feed_forward)
+    flop += 2 * frames * hidden * shape.classifier_proj_size
     return float(flop)
 
 
-def _config() -> HubertConfig:
+def config() -> HubertConfig:
+    """DistilHuBERT's own, with a head for GTZAN's genres."""
     # All else is as in HubertConfig's defaults: 7 convolutions of 512 channels, the first normalised over time.
     return HubertConfig(
         num_hidden_layers=2,

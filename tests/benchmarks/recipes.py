@@ -62,7 +62,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recipes", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write each run here, a line each")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write each run here, a line each; none that is there runs again"
+    )
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="some variants")
     parser.add_argument("--home", type=Path, help="keep music and models here; what is there already is not made again")
     options = parser.parse_args()
@@ -73,16 +75,16 @@ def main() -> None:
         home = options.home or Path(scratch)
         _make_music(home)
         _pretrain(home)
+        lines = options.json.read_text(encoding="utf-8").splitlines() if options.json and options.json.is_file() else []
+        before = {(run["variant"], run["seed"]): run for run in map(json.loads, lines)}
         runs: dict[str, list[Row]] = {}
         for seed in SEEDS:
             for name in options.only:
-                run = _run(home, name, seed)
+                run = before.get((name, seed)) or {"variant": name, "seed": seed} | _run(home, name, seed)
                 runs.setdefault(name, []).append(run)
-                line = json.dumps({"variant": name, "seed": seed} | run)
-                sys.stderr.write(line + "\n")
-                if options.json:
+                if options.json and (name, seed) not in before:
                     with options.json.open("a", encoding="utf-8") as file:
-                        file.write(line + "\n")
+                        file.write(json.dumps(run) + "\n")
     sys.stdout.write(_table(runs).markdown() + "\n")
 
 

@@ -1,0 +1,171 @@
+"""A decoder process, `python -m service.decode_worker`: it decodes what strangers send, and holds no secrets.
+
+The service (`decoders.py`) starts it with an empty environment and a socket as its standard input. Questions and
+answers are JSON behind its length; with the question that opens a file comes its descriptor, behind an answer with a
+window come its samples. Nothing is ever unpickled.
+"""
+
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+import soundfile
+
+from service.audio import AudioError, AudioFile, Progress, Waveform, WindowReader, open_audio
+
+LENGTH = struct.Struct("!I")
+"""How a message begins."""
+
+# Of address space, the libraries included, which take 200 MB. A window of 30 s at 768 kHz needs 300 MB more.
+_MEMORY_BYTES = 768 << 20
+
+# The socket, standard output and error, and the upload: while it is open, no other file and no connection can be.
+_DESCRIPTORS = 4
+
+# Between the event loop, which answers health checks, and inference, which waits for windows.
+_NICENESS = 5
+
+_NOTHING = np.empty(0, np.float32)
+
+
+class Decoder:
+    """The one file that is open."""
+
+    def __init__(self) -> None:
+        self._file: BinaryIO | None = None
+        self._audio: AudioFile | None = None
+
+    def open(self, descriptor: int) -> Progress:
+        """Raises what `open_audio` raises."""
+        self._file = os.fdopen(descriptor, "rb")
+        self._audio = open_audio(self._file)
+        return Progress(self._audio.duration_s)
+
+    def read(
+        self, start_s: float, *, sampling_rate: int, window_s: float, progress: dict[str, Any]
+    ) -> tuple[Progress, Waveform]:
+        """The samples of the next window, none where there is nothing to hear, and how far the reading has come."""
+        assert self._audio is not None, "a file is opened first"
+        reader = WindowReader(
+            self._audio, sampling_rate=sampling_rate, window_s=window_s, progress=Progress(**progress)
+        )
+        window = reader.read(start_s)
+        return reader.progress, _NOTHING if window is None else window.waveform
+
+    def close(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+        if self._file is not None:
+            self._file.close()
+        self._audio = self._file = None
+
+
+def main() -> None:
+    # What stops the service is often sent to all its processes, and requests under way are still to be answered.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    connection = socket.socket(fileno=sys.stdin.fileno())
+    _warm_up()
+    _limit_for_good()
+    _send(connection, {"ready": True})
+    decoder = Decoder()
+    while (received := _receive(connection)) is not None:
+        question, descriptors = received
+        if question["do"] == "close":
+            decoder.close()
+            continue
+        try:
+            with _limited(question.pop("cpu_s"), question.pop("wall_s")):
+                progress, samples = _answer(decoder, question, descriptors)
+        except AudioError as error:
+            _send(connection, {"error": error.type, "detail": error.detail})
+        except Exception as error:
+            # Out of memory, or a bug: nobody knows what state the libraries are in, so this process ends.
+            _send(connection, {"failure": _where(error)})
+            return
+        else:
+            _send(connection, {"progress": asdict(progress), "samples": len(samples)}, samples)
+
+
+def _answer(decoder: Decoder, question: dict[str, Any], descriptors: list[int]) -> tuple[Progress, Waveform]:
+    if question.pop("do") == "open":
+        (descriptor,) = descriptors
+        return decoder.open(descriptor), _NOTHING
+    return decoder.read(**question)
+
+
+def _warm_up() -> None:
+    """Whatever the libraries import at their first use is imported before no file can be opened."""
+    file = io.BytesIO()
+    soundfile.write(file, np.ones(800), 8_000, format="WAV")
+    with open_audio(file) as audio:
+        audio.read(0.0, 0.1, 16_000)
+    file.seek(0)
+    with av.open(file, mode="r") as container:
+        next(container.decode(audio=0))
+
+
+def _limit_for_good() -> None:
+    """Write no file, open none but the upload, leave no core dump, and take so much memory at most."""
+    most = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: _DESCRIPTORS}
+    if sys.platform == "linux":
+        most[resource.RLIMIT_AS] = _MEMORY_BYTES
+    for what, limit in most.items():
+        resource.setrlimit(what, (limit, limit))
+
+
+@contextmanager
+def _limited(cpu_s: int, wall_s: float) -> Iterator[None]:
+    """The kernel ends the process that takes longer, whatever its libraries do, and also when the service has died."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + cpu_s, hard))
+    signal.setitimer(signal.ITIMER_REAL, wall_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _where(error: Exception) -> str:
+    """The kind of an error and its place; not its message, which may quote the upload."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return type(error).__name__
+    return f"{type(error).__name__} at {os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"
+
+
+def _send(connection: socket.socket, answer: dict[str, Any], samples: Waveform = _NOTHING) -> None:
+    message = json.dumps(answer).encode()
+    connection.sendall(LENGTH.pack(len(message)) + message)
+    connection.sendall(samples.data)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next question, and the descriptor if one came with it; None when the service is gone."""
+    length, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
+    if not length:
+        return None
+    (size,) = LENGTH.unpack(length)
+    message = connection.recv(size, socket.MSG_WAITALL)
+    return json.loads(message), list(descriptors)
+
+
+if __name__ == "__main__":
+    # The service was killed: it is not there to be told.
+    with suppress(ConnectionError):
+        main()

@@ -1,0 +1,208 @@
+"""One decoder process, as the service sees it: started, asked, ended. What it answers is checked, never trusted."""
+
+import asyncio
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.audio import Progress, Waveform
+from service.decode_worker import LENGTH
+from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
+
+_ROOT = Path(__file__).parent.parent
+# What Python needs to find itself and its libraries, if anything: no token, no key, no address.
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+# Each thread and arena would reserve address space, of which there is little.
+_VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+
+_MAX_MESSAGE_BYTES = 1 << 16
+_EXIT_S = 5
+_AUDIO_ERRORS: dict[str, type[AudioError]] = {
+    error.type: error for error in (UndecodableAudio, UnsupportedMedia, AudioTooShort, SilentAudio)
+}
+
+
+class DecoderLost(Exception):
+    """The process gave no proper answer; the message says what became of it. It must be ended."""
+
+
+class DecoderKilled(DecoderLost):
+    """By SIGKILL, and not by us: an operator, or the kernel for want of memory."""
+
+
+class DecoderBroken(DecoderLost):
+    """It never became ready."""
+
+
+class Decoder:
+    """A process that has at most one file open. Used from the event loop only, by one request at a time.
+
+    cpu_s, wall_s: seconds of a core, and of any clock, that opening a file or reading a window may take.
+    An await that is cancelled, and one that raises DecoderLost, leave a process that must be ended.
+    """
+
+    def __init__(self, *, cpu_s: int, wall_s: float) -> None:
+        self.ready = False
+        self._limits = {"cpu_s": cpu_s, "wall_s": wall_s}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._end: weakref.finalize[Any, Any] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """While it runs."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
+    @property
+    def died(self) -> bool:
+        """Since it was started, and not by `stop`."""
+        return self._process is not None and self._process.poll() is not None
+
+    def start(self) -> None:
+        """Without waiting until it is ready. Raises OSError."""
+        if self._process is not None:
+            return
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "service.decode_worker"],
+                    env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | _VARIABLES,
+                    cwd=_ROOT,
+                    stdin=theirs.fileno(),
+                    # What libraries print about files is no log line.
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._socket = ours
+        # Also when this object is forgotten, or the interpreter ends.
+        self._end = weakref.finalize(self, _end, self._process, ours)
+
+    def stop(self) -> None:
+        """End it, whatever it does, without waiting for its end."""
+        if self._end is not None and (ending := self._end.detach()):
+            _, end, arguments, _ = ending
+            threading.Thread(target=end, args=arguments, name="decoder-end", daemon=True).start()
+        self._process = self._socket = self._end = None
+        self.ready = False
+
+    def kill(self) -> None:
+        """End it while an answer is awaited, which becomes DecoderLost."""
+        if self._process is not None:
+            self._process.kill()
+
+    async def wait_until_ready(self) -> None:
+        """Raises DecoderBroken when it does not start, OSError when it cannot be started."""
+        self.start()
+        if self.ready:
+            return
+        try:
+            await self._receive()
+        except DecoderKilled:
+            raise
+        except DecoderLost as lost:
+            raise DecoderBroken(f"did not start: it {lost}") from None
+        self.ready = True
+
+    async def open(self, descriptor: int) -> Progress:
+        """Open a file. Raises what `service.audio.open_audio` raises."""
+        progress, _ = await self._ask({"do": "open"}, descriptor=descriptor)
+        return progress
+
+    async def read(
+        self, start_s: float, *, sampling_rate: int, window_s: float, progress: Progress
+    ) -> tuple[Progress, Waveform]:
+        """The samples of a window of the open file, none where there is nothing to hear, and how far the reading has
+        come then; as `service.audio.WindowReader` reads it, with what that raises."""
+        window = {"start_s": start_s, "sampling_rate": sampling_rate, "window_s": window_s}
+        question = {"do": "read", **window, "progress": asdict(progress)}
+        return await self._ask(question, max_samples=round(window_s * sampling_rate))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tell({"do": "close"})
+
+    async def _ask(
+        self, question: dict[str, Any], *, descriptor: int | None = None, max_samples: int = 0
+    ) -> tuple[Progress, Waveform]:
+        self._tell(question | self._limits, descriptor)
+        answer = await self._receive()
+        try:
+            if "failure" in answer:
+                raise DecoderLost(f"failed: {str(answer['failure'])[:200]}")
+            if "error" in answer:
+                raise _AUDIO_ERRORS[answer["error"]](str(answer["detail"])[:300])
+            progress = Progress(**answer["progress"])
+            size = int(answer["samples"])
+            if not 0 <= size <= max_samples or not math.isfinite(progress.duration_s + progress.analysed_s):
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise DecoderLost("answered nonsense") from None
+        samples = bytearray(np.dtype(np.float32).itemsize * size)
+        await self._fill(memoryview(samples))
+        return progress, np.frombuffer(samples, np.float32)
+
+    def _tell(self, statement: dict[str, Any], descriptor: int | None = None) -> None:
+        assert self._socket is not None, "started"
+        message = json.dumps(statement).encode()
+        descriptors = [] if descriptor is None else [descriptor]
+        try:
+            # Short, to somebody who has nothing else to read: it is taken at once and as a whole.
+            socket.send_fds(self._socket, [LENGTH.pack(len(message)) + message], descriptors)
+        except (ConnectionError, BlockingIOError):
+            # Found out when its answer is awaited, or by the next who needs it.
+            self.kill()
+
+    async def _receive(self) -> dict[str, Any]:
+        length = bytearray(LENGTH.size)
+        await self._fill(memoryview(length))
+        message = bytearray(min(LENGTH.unpack(length)[0], _MAX_MESSAGE_BYTES))
+        await self._fill(memoryview(message))
+        try:
+            return dict(json.loads(message))
+        except (TypeError, ValueError):
+            raise DecoderLost("answered nonsense") from None
+
+    async def _fill(self, view: memoryview) -> None:
+        """From its answer."""
+        assert self._socket is not None, "started"
+        loop = asyncio.get_running_loop()
+        while view:
+            try:
+                size = await loop.sock_recv_into(self._socket, view)
+            except ConnectionError:
+                size = 0
+            if not size:
+                raise await self._what_became_of_it()
+            view = view[size:]
+
+    async def _what_became_of_it(self) -> DecoderLost:
+        assert self._process is not None, "started"
+        try:
+            code = await asyncio.to_thread(self._process.wait, _EXIT_S)
+        except subprocess.TimeoutExpired:
+            return DecoderLost("fell silent")
+        if code >= 0:
+            return DecoderLost(f"ended with exit code {code}")
+        return (DecoderKilled if code == -signal.SIGKILL else DecoderLost)(f"died of {signal.Signals(-code).name}")
+
+
+def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    connection.close()
+    process.kill()
+    process.wait()

@@ -1,0 +1,59 @@
+"""Headers for the safety of browsers, on every answer, in plain ASGI."""
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
+}
+_NO_FRAMES = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+# An answer is data: a browser that shows it runs and loads nothing.
+_DATA = f"default-src 'none'; {_NO_FRAMES}"
+# The page's framework writes scripts and styles into its HTML, and plays recordings from blobs.
+_PAGE = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
+)
+# FastAPI's documentation page takes Swagger from there.
+_DOCS = (
+    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    f"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src data: https://fastapi.tiangolo.com; {_NO_FRAMES}"
+)
+
+
+class SecurityHeaders:
+    """No sniffing, no framing, no referrer, a policy of contents; no caching, except of the page's static files.
+
+    page: the path of the page.
+    """
+
+    def __init__(self, app: ASGIApp, *, page: str) -> None:
+        self.app = app
+        self.page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path = scope["path"]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                is_static = path.startswith((f"{self.page}/assets/", f"{self.page}/static/"))
+                secure(MutableHeaders(scope=message), self._policy(path), cached=is_static)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+    def _policy(self, path: str) -> str:
+        if f"{path}/".startswith(f"{self.page}/"):
+            return _PAGE
+        return _DOCS if path == "/docs" else _DATA
+
+
+def secure(headers: MutableHeaders, policy: str = _DATA, *, cached: bool = False) -> None:
+    """Add the headers to those of an answer. policy: its Content-Security-Policy; by default that of data."""
+    headers.update(_ALWAYS | {"Content-Security-Policy": policy} | ({} if cached else {"Cache-Control": "no-store"}))

@@ -1,0 +1,108 @@
+"""The login of the page: a form of our own, so that nobody without a key reaches a line of the page's framework."""
+
+import asyncio
+from html import escape
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from service import problems
+from service.errors import Overloaded, Unauthorized
+from service.security import SESSION_S, KeyRing
+
+# Clients of the page's framework look for a name that begins like this.
+COOKIE = "access-token-music-genre"
+
+_MAX_FORM_BYTES = 4_096
+_FAILURE_S = 1.0
+_MAX_FAILURES = 20
+"""Failed logins that wait for their answer at the same time."""
+
+_FORM = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Music genre: log in</title>
+<style>
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 22rem; margin: 15vh auto; padding: 0 1rem;
+  color-scheme: light dark }}
+label, input, button {{ display: block; width: 100%; box-sizing: border-box; font: inherit; margin-top: .5rem }}
+input, button {{ padding: .5rem }}
+</style></head>
+<body><main><h1>Music genre</h1>
+<form method="post" action="{action}">
+<input type="hidden" name="username" value="key" autocomplete="username">
+<label for="key">API key</label>
+<input id="key" name="password" type="password" autocomplete="current-password" required autofocus>
+<p role="alert">{message}</p>
+<button>Log in</button>
+</form></main></body></html>
+"""
+
+
+def is_logged_in(request: Request, keys: KeyRing) -> bool:
+    return keys.accepts_session(request.cookies.get(COOKIE, ""))
+
+
+def form(request: Request, message: str = "") -> Response:
+    """The form, in place of what was asked for."""
+    # Relative, as a proxy may serve the page under a prefix that only the browser knows.
+    path = request.url.path
+    action = "login" if path.endswith(("/", "/login")) else f"{path.rpartition('/')[2]}/login"
+    return HTMLResponse(_FORM.format(action=escape(action), message=escape(message)), Unauthorized.status)
+
+
+class Login:
+    """Takes a key from the form, any user name beside it. A wrong one costs the client a second."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+        self._failing = 0
+
+    async def log_in(self, request: Request) -> Response:
+        key = await _password(request)
+        if not self._keys.accepts(key):
+            return await self._fail(request)
+        # For people the page; for programs, which follow no redirect here, a plain success.
+        response = RedirectResponse("./", 303) if _is_browser(request) else JSONResponse({"success": True})
+        # Without a path the browser takes the folder that it posted to, also behind a proxy that adds a prefix.
+        response.set_cookie(
+            COOKIE,
+            self._keys.session(key),
+            max_age=SESSION_S,
+            path=None,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="lax",
+        )
+        return response
+
+    async def log_out(self, request: Request) -> Response:
+        response = RedirectResponse("./", 303)
+        response.set_cookie(COOKIE, max_age=0, path=None, httponly=True, samesite="lax")
+        return response
+
+    async def _fail(self, request: Request) -> Response:
+        if self._failing >= _MAX_FAILURES:
+            return problems.problem(Overloaded("Too many failed logins. Try again later.", retry_after_s=5))
+        self._failing += 1
+        try:
+            await asyncio.sleep(_FAILURE_S)
+        finally:
+            self._failing -= 1
+        if _is_browser(request):
+            return form(request, "This is not a valid key.")
+        return problems.problem(Unauthorized("This is not a valid key."))
+
+
+async def _password(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_FORM_BYTES:
+            return b""
+    fields = parse_qs(body.decode("latin-1"), encoding="latin-1")
+    return fields.get("password", [""])[0].encode("latin-1")
+
+
+def _is_browser(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")

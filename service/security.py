@@ -1,0 +1,116 @@
+"""API keys: which are accepted now, compared in constant time, and the page's sessions that are signed with them."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from starlette.datastructures import Headers
+
+from service.errors import StartupError
+
+logger = logging.getLogger(__name__)
+
+SESSION_S = 12 * 3_600
+"""Seconds that a login to the page lasts."""
+
+_MIN_KEY_LENGTH = 16
+_RELOAD_S = 1.0
+_SPELLING = f"at least {_MIN_KEY_LENGTH} printable ASCII characters without commas and blanks (openssl rand -hex 32)"
+
+
+class KeyRing:
+    """The keys that are accepted. Only their SHA-256 is kept, so that no dump of this object tells one.
+
+    keys: fixed ones. file: more of them, comma or newline separated, read again when it changes.
+    Raises StartupError when a key is too weak, or the file cannot be read or holds none.
+    """
+
+    def __init__(self, keys: Iterable[str], file: Path | None) -> None:
+        self._file = file
+        self._fixed = _digests(keys, "API_KEYS")
+        self._from_file = self._read_file() if file else frozenset[bytes]()
+
+    def __bool__(self) -> bool:
+        """Whether keys are asked for at all."""
+        return bool(self._fixed or self._file)
+
+    def accepts(self, key: bytes) -> bool:
+        """Takes the same time whichever key it is, and whether or not it is one."""
+        digest = hashlib.sha256(key).digest()
+        # The sum, as `any` would stop at the first match.
+        return sum(hmac.compare_digest(digest, known) for known in self._keys) > 0
+
+    def accepts_headers(self, headers: Headers) -> bool:
+        """Whether the request brings a key, as `Authorization: Bearer` or `X-API-Key`."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        presented = filter(None, (bearer, headers.get("x-api-key", "")))
+        return any(self.accepts(key.encode("latin-1")) for key in presented)
+
+    def session(self, key: bytes) -> str:
+        """A token that stands for an accepted key until it expires or the key is withdrawn; nothing is stored."""
+        expires = str(int(time.time()) + SESSION_S)
+        return f"{expires}.{signature(hashlib.sha256(key).digest(), expires)}"
+
+    def accepts_session(self, token: str) -> bool:
+        if not token.isascii():
+            return False
+        expires, _, signed = token.partition(".")
+        matches = sum(hmac.compare_digest(signed.encode(), signature(key, expires).encode()) for key in self._keys)
+        # A session that outlasts SESSION_S was made under a clock that has been set back since.
+        return matches > 0 and 0 < int(expires) - time.time() <= SESSION_S
+
+    async def watch(self) -> None:
+        """Follow the file for ever. While it cannot be used, the former keys stay."""
+        broken = ""
+        while self._file:
+            await asyncio.sleep(_RELOAD_S)
+            try:
+                keys = await asyncio.to_thread(self._read_file)
+            except StartupError as error:
+                if broken != (broken := str(error)):
+                    logger.error("%s The keys read before stay in force.", error)
+                continue
+            broken = ""
+            if keys != self._from_file:
+                self._from_file = keys
+                logger.info("api keys changed", extra={"keys": len(self._keys)})
+
+    @property
+    def _keys(self) -> frozenset[bytes]:
+        return self._fixed | self._from_file
+
+    def _read_file(self) -> frozenset[bytes]:
+        assert self._file
+        try:
+            keys = _digests(split(self._file.read_text(encoding="utf-8")), "API_KEYS_FILE")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise StartupError(
+                f"API_KEYS_FILE cannot be read ({reason}). Mount it, or let the service read it."
+            ) from None
+        if not keys:
+            raise StartupError("API_KEYS_FILE holds no key. Write one a line.")
+        return keys
+
+
+def signature(key: bytes, expires: str) -> str:
+    """What proves that a session was made by this service. key: the digest of one. expires: seconds since 1970."""
+    return hmac.new(key, f"music-genre page session until {expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def split(text: str) -> list[str]:
+    """What is separated by commas or line breaks, without the blanks around it."""
+    return [part.strip() for part in re.split(r"[,\r\n]", text) if part.strip()]
+
+
+def _digests(keys: Iterable[str], source: str) -> frozenset[bytes]:
+    keys = list(keys)
+    if not all(re.fullmatch(rf"[!-~]{{{_MIN_KEY_LENGTH},}}", key) for key in keys):
+        raise StartupError(f"A key in {source} is too weak or badly spelt. Every key needs {_SPELLING}.")
+    return frozenset(hashlib.sha256(key.encode()).digest() for key in keys)

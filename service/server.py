@@ -1,0 +1,142 @@
+"""uvicorn with patience of ours: bounds on connections and on slow clients, and a drain before the end."""
+
+import asyncio
+import contextvars
+import logging
+import resource
+import socket
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service import problems
+from service.drain import Drain
+from service.errors import BadRequest, ServiceError, TooManyConnections
+from service.headers import secure
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 128
+"""Connections that wait to be let in. Not many, as out of descriptors Python 3.11 logs a line for each of them."""
+
+_OWN_DESCRIPTORS = 256
+_CLIENT_S = 10.0
+"""Seconds in which a client must have sent the head of a request, or the rest of a refused body."""
+
+_CLOSING_S = 1
+"""Seconds that connections which only listen, such as those of open pages, keep the server after the drain."""
+
+_SLICE_BYTES = 8_192
+_WRITING_MS = 30_000
+_RETRY_S = 5
+_POLL_S = 0.05
+
+
+class Server(uvicorn.Server):
+    """Drains before it closes its doors; ends at once at the second signal.
+
+    exit_now: called at the second signal; must not return.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, *, drain_timeout_s: float, exit_now: Callable[[], None]):
+        super().__init__(config)
+        self._drain = drain
+        self._drain_timeout_s = drain_timeout_s
+        self._exit_now = exit_now
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._captured_signals:
+            self._exit_now()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._drain.begin()
+        deadline = time.monotonic() + self._drain_timeout_s - _CLOSING_S
+        while not self._drain.done and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_S)
+        self.config.timeout_graceful_shutdown = _CLOSING_S
+        await super().shutdown(sockets)
+
+
+def allow_descriptors(max_connections: int) -> None:
+    """Let the process open what so many connections need: a socket and temporary files each. Without descriptors the
+    event loop of Python can only log and try again."""
+    needed = 3 * max_connections + _OWN_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        logger.warning("MAX_CONNECTIONS needs %d descriptors, and %d are allowed. Raise ulimit -n.", needed, allowed)
+
+
+def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protocol]:
+    """The protocol of a connection: HTTP/1.1, where a client that keeps the server waiting is cut off, and one too many
+    is told so.
+
+    uncounted_port: a port whose connections are always let in.
+    """
+
+    class Protocol(H11Protocol):
+        _waiting: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            _bound_writing(transport)
+            if len(self.connections) > max_connections and self.server and self.server[1] != uncounted_port:
+                detail = "The service has as many connections as it takes. Try again later."
+                return self._refuse(TooManyConnections(detail, retry_after_s=_RETRY_S))
+            self._wait_for_client()
+
+        def data_received(self, data: bytes) -> None:
+            # In slices, as the parser's bound on a head counts only what is still incomplete after each.
+            for start in range(0, len(data), _SLICE_BYTES):
+                if not self.transport.is_closing():
+                    super().data_received(data[start : start + _SLICE_BYTES])
+            self._wait_for_client()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._stop_waiting()
+
+        def send_400_response(self, msg: str) -> None:
+            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+                self._refuse(BadRequest("This is not a valid request of HTTP 1.1."))
+            else:
+                self.transport.close()
+
+        def _wait_for_client(self) -> None:
+            """Start the clock when it is the client's turn, and stop it when it is ours. More bytes do not reset it."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_waiting()
+            elif self._waiting is None:
+                self._waiting = self.loop.call_later(_CLIENT_S, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
+
+        def _refuse(self, error: ServiceError) -> None:
+            # In a context of its own: the current one may be that of the request before, and know its id.
+            answer = contextvars.Context().run(problems.problem, error)
+            secure(answer.headers)
+            answer.headers["Connection"] = "close"
+            head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
+            status = HTTPStatus(answer.status_code)
+            line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+            self.transport.write(line + head + b"\r\n" + bytes(answer.body))
+            self.transport.close()
+
+    return Protocol
+
+
+def _bound_writing(transport: asyncio.Transport) -> None:
+    """Let the kernel drop a client that takes nothing of what it is sent. Only Linux can."""
+    if option := getattr(socket, "TCP_USER_TIMEOUT", None):
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _WRITING_MS)

@@ -1,0 +1,61 @@
+"""The recordings that the page was given: kept while their visitor may still play them, and never many."""
+
+import asyncio
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+KEPT_S = 1_800
+"""Seconds that an upload is kept."""
+
+_SWEEP_S = 5.0
+
+
+def folder() -> Path:
+    """Where the page's framework keeps uploads. As it says, without importing it, which takes seconds."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir(), "gradio").resolve())
+
+
+async def sweep_for_ever(folder: Path, *, max_bytes: int, partial_s: float) -> None:
+    """Sweep now and every few seconds. Meant to be cancelled."""
+    while True:
+        await asyncio.to_thread(sweep, folder, max_bytes=max_bytes, partial_s=partial_s)
+        await asyncio.sleep(_SWEEP_S)
+
+
+def sweep(folder: Path, *, max_bytes: int, partial_s: float) -> None:
+    """Delete files older than `KEPT_S`, what interrupted uploads have left, and the oldest until `max_bytes` are left.
+
+    partial_s: seconds after which an upload on its way, a file that lies in no folder of its own, is a dead one.
+    """
+    files = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            files.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    now = time.time()
+    for modified, size, path in sorted(files):
+        # A time to come is one of before the clock was set back.
+        age_s = now - modified if modified <= now else KEPT_S + 1
+        if age_s > (partial_s if path.parent == folder else KEPT_S) or total > max_bytes:
+            _delete(path, folder)
+            total -= size
+
+
+def _delete(path: Path, folder: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        if path.parent != folder:
+            path.parent.rmdir()
+    except OSError as error:
+        # ENOTEMPTY among others: another file of the folder is still wanted.
+        logger.debug("An upload or its folder stays: %s", error.strerror)

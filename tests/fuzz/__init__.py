@@ -1,0 +1,1 @@
+"""Mutated audio files against the decoder processes and the application."""

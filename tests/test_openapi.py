@@ -1,0 +1,43 @@
+"""The service keeps what its OpenAPI document promises, whatever schemathesis makes of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+from tests.processes import ROOT
+from tests.serving import serving
+
+KEY = "key-of-the-tests-0123456789"
+
+
+@pytest.fixture(scope="module", params=[KEY, ""], ids=["with keys", "open"])
+def url(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[str]:
+    """A running service."""
+    settings = Settings(model_id=str(model_folder), api_keys=request.param)
+    with serving(create_app(settings, on_startup_failure=lambda: None)) as url:
+        yield url
+
+
+def test_every_operation_keeps_its_promises(url: str, tmp_path: Path) -> None:
+    """There is nothing stateful in it: no answer names anything that another request could ask for."""
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(f'[auth.openapi.HTTPBearer]\nbearer = "{KEY}"\n')
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{url}/openapi.json"]
+    done = subprocess.run(
+        [*command, "--max-examples", "30", "--seed", "1", "--no-color", "--suppress-health-check", "all"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr
+    operations = sum(map(len, httpx2.get(f"{url}/openapi.json").json()["paths"].values()))
+    assert f"Tested: {operations}" in done.stdout

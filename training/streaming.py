@@ -1,0 +1,145 @@
+"""Training on clips that do not fit the disk: all that were not held out are read anew in each epoch."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import datasets
+import numpy as np
+from torch.utils.data import IterableDataset, get_worker_info
+
+from service.audio import AudioError
+from training import sources
+from training.arguments import DataArguments
+from training.data import Clips, data_set_name, open_clip
+from training.features import DrawnAnew, Inputs, TrainingWindows
+from training.held_out import Aside, genre_names, genre_of, set_aside
+from training.splits import RANDOM_CAUTION, Part, Split
+
+logger = logging.getLogger(__name__)
+
+SHUFFLED_BYTES = 128 * 2**20
+"""Of encoded clips, that are in memory to be drawn from, in each process that reads."""
+
+
+class Stream:
+    """The clips to train on, in an order of its own in each epoch.
+
+    Shards (the files of a folder, those of a data set on the Hub) come in a random order, and clips are drawn from a
+    buffer of so many bytes. An archive is one shard.
+    """
+
+    def __init__(self, clips: datasets.IterableDataset, aside: Aside, seed: int, shuffled_bytes: int) -> None:
+        self._names = genre_names(clips)
+        # The buffer of datasets counts clips, whatever their size.
+        self._clips = clips.shuffle(seed=seed, buffer_size=1)
+        self._aside = aside
+        self._seed = seed
+        self._shuffled_bytes = shuffled_bytes
+
+    def __len__(self) -> int:
+        return self._aside.trained
+
+    def epoch(self, number: int) -> Iterator[tuple[str, sources.Example]]:
+        """Each clip once, with its digest; of a DataLoader's worker, its share of them. genre: index of the genre."""
+        self._clips.set_epoch(number)
+        worker = get_worker_info()
+        rng = np.random.default_rng([self._seed, number, worker.id if worker else 0])
+        return mixed(self._trained(), rng, self._shuffled_bytes)
+
+    def sample(self, count: int) -> datasets.Dataset:
+        """The first clips of the first epoch, in memory."""
+        return datasets.Dataset.from_list([clip for _, clip in islice(self.epoch(0), count)])
+
+    def _trained(self) -> Iterator[tuple[str, sources.Example]]:
+        left_out = self._aside.held_out.keys() | self._aside.skipped.keys()
+        for clip in self._clips:
+            digest = hashlib.sha256(open_clip(clip["audio"]).getbuffer()).hexdigest()
+            if digest not in left_out:
+                genre = self._aside.genres.index(genre_of(clip, self._names))
+                yield digest, {"audio": clip["audio"], "genre": genre}
+
+
+class StreamedWindows(DrawnAnew, IterableDataset[Inputs]):
+    """One window of each clip of a stream.
+
+    With several processes, accelerate lets the first one read and hands out what it read.
+    """
+
+    def __init__(self, stream: Stream, windows: TrainingWindows) -> None:
+        super().__init__()
+        self._stream = stream
+        self._windows = windows
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self._windows.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._stream)
+
+    def __iter__(self) -> Iterator[Inputs]:
+        for digest, clip in self._stream.epoch(self.epoch):
+            try:
+                yield self._windows.cut(clip, int(digest, 16))
+            except AudioError as error:
+                logger.warning("Skipped %s: %s", clip["audio"]["path"], error)
+
+
+def stream_clips(
+    arguments: DataArguments,
+    folder: Path,
+    seed: int,
+    known_genres: Sequence[str] | None = None,
+    shuffled_bytes: int = SHUFFLED_BYTES,
+) -> tuple[Clips, Split]:
+    """The held-out clips of `--dataset`, and the split that trains on the stream of all others.
+
+    folder: where the held-out clips are. known_genres: those that a fine-tuned base tells, in the order of its outputs.
+    Raises TrainingError.
+    """
+    clips, revision = sources.streamed(arguments)
+    aside = set_aside(clips, folder, seed, arguments.max_duration_s, known_genres)
+    if clips.num_shards == 1 and aside.longest_run_bytes > shuffled_bytes / 2:
+        logger.warning(
+            "The clips come sorted by genre, and the buffer of %d MB hardly mixes them: training suffers. Unpack the "
+            "archive into a folder, or mix it.",
+            shuffled_bytes / 2**20,
+        )
+    held_out = datasets.Dataset.from_dict(
+        {
+            "audio": [{"bytes": None, "path": str(folder / digest)} for digest in aside.held_out],
+            "genre": [aside.genres.index(genre) for genre in aside.held_out.values()],
+        },
+        features=sources.features(aside.genres),
+    )
+    found = Clips(held_out, tuple(aside.held_out), data_set_name(arguments), revision, tuple(aside.skipped.values()))
+    everything = list(range(len(held_out)))
+    indices: dict[Part, list[int]] = {"train": [], "validation": everything, "test": everything}
+    stream = Stream(clips, aside, seed, shuffled_bytes)
+    return found, Split("random", held_out, indices, chosen_on_test=True, caution=RANDOM_CAUTION, stream=stream)
+
+
+def mixed(
+    clips: Iterable[tuple[str, sources.Example]], rng: np.random.Generator, capacity_bytes: int
+) -> Iterator[tuple[str, sources.Example]]:
+    """The clips in another order, drawn from a buffer of so many bytes."""
+    buffer: list[tuple[str, sources.Example]] = []
+    held_bytes = 0
+    for clip in clips:
+        buffer.append(clip)
+        held_bytes += len(clip[1]["audio"]["bytes"])
+        while held_bytes > capacity_bytes and len(buffer) > 1:
+            drawn = _drawn(buffer, rng)
+            held_bytes -= len(drawn[1]["audio"]["bytes"])
+            yield drawn
+    while buffer:
+        yield _drawn(buffer, rng)
+
+
+def _drawn(buffer: list[tuple[str, sources.Example]], rng: np.random.Generator) -> tuple[str, sources.Example]:
+    index = rng.integers(len(buffer))
+    buffer[index], buffer[-1] = buffer[-1], buffer[index]
+    return buffer.pop()
