@@ -1,5 +1,5 @@
-# make env | demo | test | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | audit | sbom | lock.
-# PYTHON chooses the interpreter (3.11 or newer).
+# make env | demo | test | test-browser | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | audit |
+# sbom | lock. PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
@@ -7,7 +7,7 @@ DEMO := runs/demo
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_duration_s 3 --random_crop \
 	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 --bf16 --use_cpu
 
-.PHONY: env demo test test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
+.PHONY: env demo test test-browser test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
 
 env: .venv/installed
 
@@ -30,6 +30,15 @@ $(DEMO)/clips: | env
 
 test: env
 	$(BIN)/pytest
+
+# The page in Debian's Chromium, which is installed where that can be done. Screenshots: runs/browser. With MODEL_ID=
+# $(DEMO)/model they show what a trained model says, and the one in the README is made anew.
+test-browser: env
+	@command -v chromium > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+			&& apt-get update -qq && apt-get install --yes -qq --no-install-recommends chromium fonts-dejavu-core; } \
+		|| { echo "make test-browser needs chromium: sudo apt-get install chromium" >&2; exit 1; }
+	$(BIN)/pytest -m browser tests/browser
 
 # What takes tens of minutes: an epoch over 20,000 streamed clips at flat memory.
 test-slow: env

@@ -39,7 +39,7 @@ def main() -> int:
 
 def _serve(settings: "Settings", uploads: Path) -> int:
     """The exit code. uploads: what to delete when there is no time to return."""
-    # Here, as they import the page, and what was wrong so far has been told at once.
+    # Here, as these take long, and what was wrong so far has been told at once.
     import uvicorn
 
     from service.app import create_app

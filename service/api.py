@@ -143,4 +143,4 @@ async def metrics(metrics: MetricsDep) -> Response:
 
 @open_router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui")
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")

@@ -6,13 +6,11 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
-from gradio.utils import get_upload_folder
 
 from service import api, problems, security, uploads
 from service.admission import Admission
@@ -29,9 +27,9 @@ from service.metrics import Metrics
 from service.middleware import RequestLog
 from service.page_routes import PageRoutes
 from service.ports import MetricsPort
+from service.root_path import RootPath
 from service.security import KeyRing
 from service.settings import Settings
-from service.startup import load_engine
 from service.ui import page
 
 logger = logging.getLogger(__name__)
@@ -84,6 +82,9 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         def load() -> None:
             outcome: Engine | Exception
             try:
+                # Here, as its imports would hold up the first answer.
+                from service.startup import load_engine
+
                 outcome = load_engine(settings)
             except Exception as error:
                 outcome = error
@@ -94,7 +95,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         # A daemon: a download under way must not hold up the exit.
         threading.Thread(target=load, name="startup", daemon=True).start()
         sweep = uploads.sweep_for_ever(
-            Path(get_upload_folder()),
+            uploads.folder(),
             max_bytes=_KEPT_UPLOADS * settings.max_upload_bytes,
             partial_s=settings.upload_timeout_s,
         )
@@ -123,8 +124,10 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         responses=problems.responses(Unauthorized) if keys else None,
     )
     problems.install(app)
-    page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes)
+    page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     # The last one added is the outermost.
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
     app.add_middleware(PageRoutes, page=page.PATH)
     if keys:
         app.add_middleware(Gate, keys=keys, metrics=metrics, page=page.PATH)

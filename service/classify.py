@@ -2,28 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
-from asgi_correlation_id import correlation_id
 
 from service.admission import Admission, Reservation
-from service.artefact import Artefact
+from service.answer import Heard, Row, answer_of
 from service.audio import Window, timeline_starts, window_starts
 from service.decoders import Decoders
 from service.engine import Engine
-from service.errors import DeadlineExceeded, Draining, ModelLoading, ServiceError
+from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
+from service.evidence import SEGMENTS, Evidence, occlude
 from service.metrics import Metrics
-from service.schemas import Classification, ModelReference, Score, Span
+from service.schemas import Classification
 
 _RETRY_LOADING_S = 5
-
-Row = npt.NDArray[np.float32]
-"""float32 (labels,): the probabilities of one window."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +37,18 @@ class Bounds:
     early_exit: bool
 
 
-@dataclass
-class Heard:
-    """What has been heard of a recording: a row of probabilities for each span (start and end in seconds), how much of
-    it that is, and the seconds spent on it."""
+@dataclass(frozen=True)
+class Progress:
+    """How far a request has come: `done` of `total` windows.
 
-    spans: list[tuple[float, float]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    duration_s: float = 0.0
-    analysed_s: float = 0.0
-    decode_s: float = 0.0
-    inference_s: float = 0.0
+    window: the newest one; None where there was nothing to hear. answer: makes the answer of what was heard so far, its
+    timeline included; only to be called once a window was heard.
+    """
+
+    done: int
+    total: int
+    window: Window | None
+    answer: Callable[[], Classification]
 
 
 class Classifier:
@@ -91,30 +89,69 @@ class Classifier:
             self._engine.close()
 
     async def classify(
-        self, file: BinaryIO, *, top_k: int | None = None, max_windows: int | None = None, timeline: bool = False
+        self,
+        file: BinaryIO,
+        *,
+        top_k: int | None = None,
+        max_windows: int | None = None,
+        timeline: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Classification:
         """The genre of an audio file.
 
         file: seekable, open until this returns. top_k: how many scores to answer, all by default.
         max_windows: fewer windows than the service's own bound. timeline: analyse the whole recording, end to end.
+        on_progress: called after each window.
         Raises a ServiceError for everything that can go wrong.
         """
+        async with self._admitted() as (engine, reservation):
+            heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
+        answer = answer_of(engine, heard, top_k, timeline=timeline)
+        self._record(answer, heard)
+        return answer
+
+    async def read_window(self, file: BinaryIO, start_s: float) -> Window:
+        """The window of an audio file that starts at `start_s`, or the last one if the file ends before it could.
+
+        Raises a ServiceError, as `classify` does; SilentAudio when that window is silent.
+        """
+        async with self._admitted() as (engine, _):
+            return await self._read_window(file, engine, start_s)
+
+    async def evidence(self, file: BinaryIO, genre: str, start_s: float) -> Evidence:
+        """Which seconds of a window speak for `genre`: see `evidence.occlude`. It costs as much as so many windows.
+
+        Raises what `read_window` raises; InvalidParameter for a genre that the model does not know.
+        """
+        async with self._admitted() as (engine, reservation):
+            if genre not in engine.artefact.labels:
+                raise InvalidParameter("The model does not know this genre. Choose one of its own.")
+            window = await self._read_window(file, engine, start_s)
+            reservation.hold((SEGMENTS + 1) * engine.artefact.window_s, speed=engine.speed)
+            return await occlude(engine, window, genre)
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[tuple[Engine, Reservation]]:
+        """A place for one window in the queue, and the deadline, while the block runs."""
         with self._count_failure():
             engine = self.engine
             with self._admission.reserve(engine.artefact.window_s, speed=engine.speed) as reservation:
                 try:
                     async with asyncio.timeout(self._bounds.deadline_s):
-                        heard = await self._listen(file, engine, reservation, max_windows, timeline)
+                        yield engine, reservation
                 except TimeoutError:
                     raise DeadlineExceeded(
                         f"No answer within {self._bounds.deadline_s:g} s. Try again later, or with fewer windows."
                     ) from None
-        answer = _answer(engine, heard, top_k, timeline=timeline)
-        self._record(answer, heard)
-        return answer
 
     async def _listen(
-        self, file: BinaryIO, engine: Engine, reservation: Reservation, max_windows: int | None, timeline: bool
+        self,
+        file: BinaryIO,
+        engine: Engine,
+        reservation: Reservation,
+        max_windows: int | None,
+        timeline: bool,
+        on_progress: Callable[[Progress], None] | None,
     ) -> Heard:
         """Decode and infer window by window, until the recording or the doubt ends."""
         artefact, bounds = engine.artefact, self._bounds
@@ -131,14 +168,28 @@ class Classifier:
             for position, start_s in enumerate(starts, 1):
                 if window := await recording.read(start_s):
                     await self._infer(heard, engine, window)
+                heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
                 remaining = len(starts) - position
                 reservation.audio_s = remaining * artefact.window_s
+                if on_progress:
+                    answer = partial(answer_of, engine, heard, None, timeline=True)
+                    on_progress(Progress(position, len(starts), window, answer))
                 if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
                     break
         recording.progress.require_sound()
-        heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
         heard.decode_s = recording.decode_s
         return heard
+
+    async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
+        artefact = engine.artefact
+        async with self._decoders.open(
+            file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
+        ) as recording:
+            start_s = max(0.0, min(start_s, recording.progress.duration_s - artefact.window_s))
+            window = await recording.read(start_s)
+        recording.progress.require_sound()
+        assert window is not None
+        return window
 
     async def _infer(self, heard: Heard, engine: Engine, window: Window) -> None:
         started = time.perf_counter()
@@ -170,42 +221,3 @@ def is_settled(rows: list[Row], remaining: int) -> bool:
         return False
     second, first = np.sort(np.sum(rows, axis=0))[-2:]
     return bool(first - second > remaining)
-
-
-def _answer(engine: Engine, heard: Heard, top_k: int | None, *, timeline: bool) -> Classification:
-    artefact = engine.artefact
-    scores = _scores(artefact, np.mean(heard.rows, axis=0))
-    best = scores[0]
-    return Classification(
-        genre=best.label,
-        confidence=best.score,
-        decision="accepted" if best.score >= artefact.uncertain_below else "uncertain",
-        scores=scores[:top_k],
-        duration_s=round(heard.duration_s, 3),
-        analysed_s=round(heard.analysed_s, 3),
-        timeline=_timeline(artefact, heard, top_k) if timeline else None,
-        model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
-        request_id=correlation_id.get() or "",
-    )
-
-
-def _timeline(artefact: Artefact, heard: Heard, top_k: int | None) -> list[Span]:
-    spans = []
-    for (start_s, end_s), row in zip(heard.spans, heard.rows, strict=True):
-        scores = _scores(artefact, row)
-        spans.append(
-            Span(
-                start_s=round(start_s, 3),
-                end_s=round(end_s, 3),
-                genre=scores[0].label,
-                confidence=scores[0].score,
-                scores=scores[:top_k],
-            )
-        )
-    return spans
-
-
-def _scores(artefact: Artefact, row: Row) -> list[Score]:
-    """Best first."""
-    ranked = sorted(zip(artefact.labels, map(float, row), strict=True), key=lambda pair: pair[1], reverse=True)
-    return [Score(label=label, score=min(score, 1.0)) for label, score in ranked]

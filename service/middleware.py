@@ -60,6 +60,6 @@ class RequestLog:
 
 def _route(scope: Scope) -> str:
     """The template of the matched route, never the path itself: paths are unbounded."""
-    if f"{scope['path']}/".startswith("/ui/"):
+    if f"{scope['path'].removeprefix(scope.get('root_path', ''))}/".startswith("/ui/"):
         return "/ui"
     return getattr(scope.get("route"), "path", None) or "unmatched"

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     """Port to listen on."""
 
+    root_path: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
+    """Prefix under which a reverse proxy shows the service and which it strips, such as `/genre`."""
+
     metrics_port: Annotated[int | None, Field(ge=1, le=65_535)] = None
     """Port of its own for /metrics, which then leaves `port`; /livez and /readyz answer on both."""
 

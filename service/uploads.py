@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,11 @@ KEPT_S = 1_800
 """Seconds that an upload is kept."""
 
 _SWEEP_S = 5.0
+
+
+def folder() -> Path:
+    """Where the page's framework keeps uploads. As it says, without importing it, which takes seconds."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir(), "gradio").resolve())
 
 
 async def sweep_for_ever(folder: Path, *, max_bytes: int, partial_s: float) -> None:

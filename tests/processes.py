@@ -30,12 +30,14 @@ def run(*arguments: str, token: str | None = None, timeout_s: float = 240) -> su
 
 
 @contextmanager
-def started(*arguments: str, log: Path, token: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *arguments: str, log: Path, token: str | None = None, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """`python -m <arguments>` while the block runs, its output in `log`; killed at the end if it still runs."""
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            env=_environment(token),
+            env=_environment(token) | (environment or {}),
             cwd=ROOT,
             stdout=output,
             stderr=output,

@@ -13,17 +13,17 @@ from fastapi import FastAPI
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """Serve while the block runs; yields the base URL once the model is ready."""
+    """Serve while the block runs; yields the base URL once the model and the page are ready."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not server.started:
             assert time.monotonic() < deadline and thread.is_alive()
             time.sleep(0.01)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        while httpx2.get(f"{url}/readyz").status_code != 200:
+        while httpx2.get(f"{url}/readyz").status_code != 200 or not app.state.page.is_ready:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         yield url

@@ -397,7 +397,7 @@ def test_readiness_and_liveness(client: TestClient) -> None:
 
 def test_the_start_page_leads_to_the_ui(client: TestClient) -> None:
     response = client.get("/")
-    assert (response.status_code, response.headers["location"]) == (307, "/ui")
+    assert (response.status_code, response.headers["location"]) == (307, "/ui/")
 
 
 def test_the_docs_describe_every_route_and_error(client: TestClient) -> None:

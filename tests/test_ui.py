@@ -14,7 +14,6 @@ from typing import Any
 import gradio_client
 import httpx2
 import pytest
-from gradio_client.exceptions import AppError
 
 from service.app import create_app
 from service.settings import Settings
@@ -83,21 +82,27 @@ def test_the_page_is_there_and_knows_where_it_is(client: httpx2.Client) -> None:
     config = client.get("/ui/config").json()
     assert config["root"].endswith("/ui")
     labels = [component["props"].get("label") for component in config["components"]]
-    assert "Recording" in labels and "Genre" in labels
+    assert "Recording" in labels and "All genres" in labels
 
 
 def test_gradio_client_classifies_a_recording(gradio: gradio_client.Client, tmp_path: Path) -> None:
     path = tmp_path / "song.mp3"
     path.write_bytes(encode(sweep(2.0), "mp3"))
-    label, explanation = gradio.predict(gradio_client.handle_file(str(path)), api_name="/classify")
-    label = label.get("value", label)
-    confidences = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
+    _, answer, scores, timeline = shown(gradio, path)
+    confidences = {entry["label"]: entry["confidence"] for entry in scores["confidences"]}
     assert set(confidences) == set(GENRES)
     assert sum(confidences.values()) == pytest.approx(1.0, abs=1e-3)
-    assert label["label"] == max(confidences, key=lambda genre: confidences[genre])
-    assert "Uncertain: perhaps **" in explanation
-    assert "2 of 2 seconds" in explanation
-    assert "tiny-genre" in explanation
+    assert scores["label"] == max(confidences, key=lambda genre: confidences[genre])
+    assert "Hard to tell. It may be" in answer
+    assert "Listened to 0:02 of 0:02." in answer
+    assert "tiny-genre" in answer
+    assert 'max="2.0"' in timeline
+
+
+def shown(gradio: gradio_client.Client, path: Path | None) -> list[Any]:
+    """What is shown in the end: notice, answer, scores and timeline."""
+    values = gradio.predict(gradio_client.handle_file(str(path)) if path else None, api_name="/classify")
+    return [value.get("value", value) if isinstance(value, dict) else value for value in values]
 
 
 def test_the_page_and_the_api_answer_the_same(client: httpx2.Client) -> None:
@@ -110,25 +115,23 @@ def test_the_page_and_the_api_answer_the_same(client: httpx2.Client) -> None:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"no music", "not audio in a known format"), (encode(sweep(0.01), "wav"), "Send at least")],
+    [(b"no music", "This is not a recording"), (encode(sweep(0.01), "wav"), "This recording is too short")],
 )
 def test_errors_are_told_in_words(gradio: gradio_client.Client, tmp_path: Path, data: bytes, words: str) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(data)
-    with pytest.raises(AppError, match=words):
-        gradio.predict(gradio_client.handle_file(str(path)), api_name="/classify")
+    assert words in shown(gradio, path)[0]
 
 
 def test_no_recording_is_told_in_words(gradio: gradio_client.Client) -> None:
-    with pytest.raises(AppError, match="Choose a recording first"):
-        gradio.predict(None, api_name="/classify")
+    assert "Choose a recording first" in shown(gradio, None)[0]
 
 
 def test_an_upload_that_was_swept_is_told_in_words(client: httpx2.Client) -> None:
     path = upload(client, encode(sweep(1.0), "flac"))
     Path(path).unlink()
-    assert "event: error" in (answer := call(client, file_data(path)))
-    assert "expired" in answer
+    assert "expired" in (answer := call(client, file_data(path)))
+    assert "Answered by" not in answer
 
 
 def test_a_file_of_the_server_cannot_be_classified_copied_or_read(client: httpx2.Client, secret: Path) -> None:
@@ -159,6 +162,25 @@ def test_no_other_way_of_calling_reaches_a_file_of_the_server(client: httpx2.Cli
         assert "event: error" in answer
     assert "confidences" not in answer
     assert str(secret) not in answer
+    assert secret.read_bytes() not in uploads()
+
+
+def test_a_batch_reaches_no_file_of_the_server(client: httpx2.Client, secret: Path) -> None:
+    """Its paths come in an event. Gradio checks those too, and our function does."""
+    config = client.get("/ui/config").json()
+    drops = {part["id"] for part in config["components"] if "drop" in str(part["props"].get("js_on_load"))}
+    (batch,) = [call["id"] for call in config["dependencies"] if any(target[0] in drops for target in call["targets"])]
+    link = Path(upload(client, encode(sweep(1.0), "flac"))).parent / "batch.wav"
+    link.symlink_to(secret)
+    for path in (secret, link, f"{link.parent}/../..{secret}"):
+        files = [{"name": "a.wav", "path": str(path)}]
+        body = {"data": [None], "event_data": {"files": files}, "fn_index": batch, "session_hash": "batch"}
+        assert client.post(f"{API}/queue/join", json=body).status_code == 200
+        with client.stream("GET", f"{API}/queue/data", params={"session_hash": "batch"}) as events:
+            answer = "".join(events.iter_text())
+        assert "cannot be accessed" in answer or "Upload the file through this page" in answer, answer
+        assert "uncertain" not in answer
+    link.unlink()
     assert secret.read_bytes() not in uploads()
 
 

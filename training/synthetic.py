@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from training.styles import BEATS_PER_BAR, KITS, QUALITIES, SCALES, STYLES, Groove, Part, Style
 
-Format = Literal["flac", "wav"]
+Format = Literal["flac", "mp3", "wav"]
 
 GENRES: tuple[str, ...] = tuple(sorted(STYLES))
 
@@ -73,9 +73,11 @@ def render(genre: str, seed: int, duration_s: float = 30.0) -> npt.NDArray[np.fl
 
 
 def encode(waveform: npt.NDArray[np.float32], format: Format = "flac") -> bytes:
-    """Encode mono samples between -1 and 1, at `SAMPLING_RATE`, as a 16 bit audio file."""
+    """Encode mono samples between -1 and 1, at `SAMPLING_RATE`; wav and flac get 16 bits."""
     file = io.BytesIO()
-    soundfile.write(file, waveform, SAMPLING_RATE, format=format.upper(), subtype="PCM_16")
+    soundfile.write(
+        file, waveform, SAMPLING_RATE, format=format.upper(), subtype="MPEG_LAYER_III" if format == "mp3" else "PCM_16"
+    )
     return file.getvalue()
 
 

@@ -1,111 +1,140 @@
-"""The Gradio page: upload or record audio, see its genre. It calls the same function as the API."""
+"""Puts the page at `/ui`. Its libraries take seconds to import: they are, in a thread, while the service answers."""
 
-from pathlib import Path
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-import gradio as gr
 from fastapi import FastAPI
-from gradio.utils import get_upload_folder
-from gradio_client.utils import is_http_url_like
+from starlette.responses import HTMLResponse
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classify import Classifier
-from service.errors import ServiceError
-from service.schemas import Classification
+
+logger = logging.getLogger(__name__)
 
 PATH = "/ui"
 
-# (how often to look, age to delete at) in seconds: an upload is kept while its visitor may still play it.
-_DELETE_UPLOADS_S = (300, 1_800)
-
-_UPLOAD_FIRST = "Upload the file through this page."
-_TITLE = "Music genre"
-_INTRODUCTION = """# What genre is this?
-Drop a recording here, or hold the microphone to the music. mp3, m4a, wav, flac, ogg and most other formats work."""
+_WAITING = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+<meta name="viewport" content="width=device-width"><title>Music genre</title>
+<style>:root { color-scheme: light dark } body { font: 1.2rem system-ui, sans-serif; margin: 20vh auto;
+max-width: 30rem; padding: 0 1rem }</style></head><body><main><h1>What genre is this?</h1>
+<p role="status">The page is getting ready. It appears by itself in a few seconds.</p></main></body></html>"""
 
 
-def mount(app: FastAPI, classifier: Classifier, *, max_upload_bytes: int) -> None:
-    """Serve the page at `/ui` of `app`."""
-    blocks = build(classifier)
+class Page:
+    """The ASGI application at `/ui`: a few words that refresh themselves until Gradio's application is there."""
+
+    def __init__(self) -> None:
+        self._app: ASGIApp = HTMLResponse(_WAITING, 503, {"Retry-After": "1", "Cache-Control": "no-store"})
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is the real one."""
+        return not isinstance(self._app, HTMLResponse)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Of Gradio's application: what a mounted application is asked for."""
+        return getattr(self._app, "routes", [])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    @asynccontextmanager
+    async def loading(self, parent: FastAPI, classifier: Classifier, **options: Any) -> AsyncIterator[None]:
+        """Loads the page in the background while the block runs, and ends it after."""
+        async with AsyncExitStack() as stack:
+            task = asyncio.create_task(self._load(stack, parent, classifier, options))
+            stack.callback(task.cancel)
+            yield
+
+    async def _load(
+        self, stack: AsyncExitStack, parent: FastAPI, classifier: Classifier, options: dict[str, Any]
+    ) -> None:
+        try:
+            gradio_app = await _in_thread(lambda: _build(parent, classifier, **options))
+            # What Gradio adds to the lifespan of an application that it is mounted to before the start; without it the
+            # queue answers nothing.
+            await stack.enter_async_context(gradio_app.router.lifespan_context(gradio_app))
+            gradio_app.get_blocks().run_startup_events()
+            await gradio_app.get_blocks().run_extra_startup_events()
+        except Exception:
+            logger.exception("The page could not be loaded; the API works without it.")
+            return
+        self._app = gradio_app
+
+
+def mount(app: FastAPI, classifier: Classifier, *, max_upload_bytes: int, root_path: str = "") -> None:
+    """Serve the page at `/ui` of `app`. root_path: the prefix under which a reverse proxy shows the service."""
+    page = Page()
+    app.mount(PATH, page)
+    app.state.page = page
+    lifespan = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def with_page(parent: FastAPI) -> AsyncIterator[Any]:
+        async with lifespan(parent) as state:
+            options = {"max_upload_bytes": max_upload_bytes, "root_path": root_path}
+            async with page.loading(parent, classifier, **options):
+                yield state
+
+    app.router.lifespan_context = with_page
+
+
+def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, root_path: str) -> Any:
+    """Gradio's application, not started yet."""
+    import gradio as gr
+
+    from service.ui import theme
+    from service.ui.blocks import build
+
+    blocks = build(classifier, max_upload_bytes=max_upload_bytes)
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then
     # read every file of the server by posting its path.
     blocks.has_launched = True
+    stand_in = FastAPI()
+    # Gradio allows every origin unless its parent has a policy of its own.
+    stand_in.user_middleware = parent.user_middleware
     gr.mount_gradio_app(
-        app,
+        stand_in,
         blocks,
         PATH,
-        root_path=PATH,
+        root_path=root_path + PATH,
         app_kwargs={"openapi_url": None},
         footer_links=[],
-        max_file_size=max_upload_bytes,
+        # The form around a file needs some bytes of the request.
+        max_file_size=max(1, max_upload_bytes - 1_000),
         run_history=False,
         # Its own errors may hold paths; ours are raised as gr.Error, which is always shown.
         show_error=False,
         ssr_mode=False,
+        theme=theme.theme(),
+        css_paths=theme.STYLE,
     )
+    return stand_in.routes[-1].app  # type: ignore[attr-defined]
 
 
-def build(classifier: Classifier) -> gr.Blocks:
-    """The page, unmounted. Building it makes no request to any other host."""
+async def _in_thread(function: Any) -> Any:
+    """In a daemon: an import under way must not hold up the exit."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
 
-    async def show(path: str | None) -> tuple[gr.Label, str]:
-        if path is None:
-            raise gr.Error("Choose a recording first.", print_exception=False)
-        # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
-        if not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-            raise gr.Error(_UPLOAD_FIRST, print_exception=False)
+    def settle(result: Any, error: Exception | None) -> None:
+        if not outcome.done():
+            outcome.set_exception(error) if error else outcome.set_result(result)
+
+    def work() -> None:
+        result, error = None, None
         try:
-            with open(path, "rb") as file:
-                answer = await classifier.classify(file)
-        except FileNotFoundError:
-            raise gr.Error("The upload has expired. Choose the recording again.", print_exception=False) from None
-        except ServiceError as error:
-            raise gr.Error(f"{error.title}. {error.detail}", print_exception=False) from error
-        bars = {score.label: round(score.score, 4) for score in answer.scores}
-        return gr.Label(bars, visible=True), _explain(answer)
+            result = function()
+        except Exception as caught:
+            error = caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, error)
 
-    with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_S) as blocks:
-        gr.Markdown(_INTRODUCTION)
-        with gr.Row():
-            with gr.Column():
-                audio = gr.Audio(
-                    label="Recording",
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    editable=False,
-                    # Not "share": it would upload the recording to another host.
-                    buttons=["download"],
-                )
-                _refuse_urls(audio)
-                button = gr.Button("Tell the genre", variant="primary")
-            with gr.Column():
-                scores = gr.Label(label="Genre", visible=False)
-                explanation = gr.Markdown()
-        button.click(show, audio, [scores, explanation], api_name="classify", concurrency_limit=None)
-    page: gr.Blocks = blocks
-    return page
-
-
-def _refuse_urls(audio: gr.Audio) -> None:
-    """Gradio takes a URL in place of an upload, and would download it without a limit.
-
-    On the object, as a subclass of a component makes Gradio write a stub file beside its source.
-    """
-    move = audio.async_move_resource_to_block_cache
-
-    async def move_upload(url_or_path: str | Path | None) -> str | None:
-        if url_or_path is not None and is_http_url_like(str(url_or_path)):
-            raise gr.Error(_UPLOAD_FIRST, print_exception=False)
-        return await move(url_or_path)
-
-    audio.async_move_resource_to_block_cache = move_upload  # type: ignore[method-assign, assignment]
-
-
-def _explain(answer: Classification) -> str:
-    certainty = (
-        f"**{answer.genre}**, {answer.confidence:.0%} sure."
-        if answer.decision == "accepted"
-        else f"Uncertain: perhaps **{'** or **'.join(score.label for score in answer.scores[:2])}**."
-    )
-    return (
-        f"{certainty} Listened to {answer.analysed_s:.0f} of {answer.duration_s:.0f} seconds. "
-        f"Answered by {answer.model.id} ({answer.model.revision[:12]})."
-    )
+    threading.Thread(target=work, name="page", daemon=True).start()
+    return await outcome

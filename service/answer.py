@@ -1,0 +1,67 @@
+"""The answer: what was heard of a recording, put together."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from asgi_correlation_id import correlation_id
+
+from service.artefact import Artefact
+from service.engine import Engine
+from service.schemas import Classification, ModelReference, Score, Span
+
+Row = npt.NDArray[np.float32]
+"""float32 (labels,): the probabilities of one window."""
+
+
+@dataclass
+class Heard:
+    """What has been heard of a recording: a row of probabilities for each span (start and end in seconds), how much of
+    it that is, and the seconds spent on it."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    duration_s: float = 0.0
+    analysed_s: float = 0.0
+    decode_s: float = 0.0
+    inference_s: float = 0.0
+
+
+def answer_of(engine: Engine, heard: Heard, top_k: int | None, *, timeline: bool) -> Classification:
+    """The mean over all windows, and with `timeline` each of them. At least one must have been heard."""
+    artefact = engine.artefact
+    scores = _scores(artefact, np.mean(heard.rows, axis=0))
+    best = scores[0]
+    return Classification(
+        genre=best.label,
+        confidence=best.score,
+        decision="accepted" if best.score >= artefact.uncertain_below else "uncertain",
+        scores=scores[:top_k],
+        duration_s=round(heard.duration_s, 3),
+        analysed_s=round(heard.analysed_s, 3),
+        timeline=_timeline(artefact, heard, top_k) if timeline else None,
+        model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
+        request_id=correlation_id.get() or "",
+    )
+
+
+def _timeline(artefact: Artefact, heard: Heard, top_k: int | None) -> list[Span]:
+    spans = []
+    for (start_s, end_s), row in zip(heard.spans, heard.rows, strict=True):
+        scores = _scores(artefact, row)
+        spans.append(
+            Span(
+                start_s=round(start_s, 3),
+                end_s=round(end_s, 3),
+                genre=scores[0].label,
+                confidence=scores[0].score,
+                scores=scores[:top_k],
+            )
+        )
+    return spans
+
+
+def _scores(artefact: Artefact, row: Row) -> list[Score]:
+    """Best first."""
+    ranked = sorted(zip(artefact.labels, map(float, row), strict=True), key=lambda pair: pair[1], reverse=True)
+    return [Score(label=label, score=min(score, 1.0)) for label, score in ranked]

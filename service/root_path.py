@@ -1,0 +1,20 @@
+"""The service under a path prefix of a reverse proxy, in plain ASGI."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class RootPath:
+    """Puts back the prefix that a reverse proxy strips, as ASGI wants it: `root_path`, and `path` that begins with it.
+
+    The innermost, so that all others see the paths of this service.
+    """
+
+    def __init__(self, app: ASGIApp, *, root_path: str) -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # In place: the others read there which route was matched.
+            scope.update(root_path=self.root_path, path=self.root_path + scope["path"])
+        await self.app(scope, receive, send)

@@ -1,0 +1,158 @@
+"""What the page does when its visitor acts: each action asks the classifier, and answers with what the parts show."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import gradio as gr
+
+from service.classify import Classifier
+from service.errors import NotReady, ServiceError
+from service.schemas import Classification
+from service.ui import answer, batch, compare, inside, timeline, words
+from service.ui.compare import Result
+from service.ui.listen import Heard, Line, Waiting, listen
+from service.ui.pictures import Pictures
+from service.uploads import folder
+
+logger = logging.getLogger(__name__)
+
+_MOST_PARTS = 200
+
+
+class Actions:
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._pictures = Pictures()
+        self._line = Line()
+
+    async def classify(self, path: str | None) -> AsyncIterator[tuple[Any, ...]]:
+        """Yields (notice, answer, scores, timeline, latest), the last one only with the final answer."""
+        nothing = gr.HTML(visible=False), gr.Label(visible=False), gr.HTML(visible=False), None
+        try:
+            with _opened(path) as (name, file):
+                yield _say("Listening ..."), *nothing
+                async with aclosing(listen(self._classifier, file, self._line)) as updates:
+                    async for update in updates:
+                        yield await self._show(update, name)
+        except _Trouble as trouble:
+            yield _say(str(trouble), alert=True), *nothing
+
+    async def _show(self, update: Waiting | Heard, name: str) -> tuple[Any, ...]:
+        if isinstance(update, Waiting):
+            return _say(update.words), gr.skip(), gr.skip(), gr.skip(), None
+        heard = update.answer
+        picture = await self._pictures.draw(timeline.render, heard, update.peaks)
+        bars = {score.label: round(score.score, 4) for score in heard.scores}
+        so_far = None if update.finished else f"Heard {update.done} of {update.total} parts."
+        return (
+            gr.HTML(visible=False) if so_far is None else _say(f"Listening: {update.done} of {update.total} parts ..."),
+            gr.HTML(answer.render(heard, heard=so_far), visible=True),
+            gr.Label(bars, visible=True),
+            gr.HTML(picture, visible=True),
+            (name, heard) if update.finished else None,
+        )
+
+    def remember(
+        self, latest: tuple[str, Classification] | None, results: list[Result]
+    ) -> tuple[list[Result], Any, Any, Any, Any, Any]:
+        """After `classify`: (results, table, downloads, parts to look into, genres to look for, the place to look)."""
+        if latest is None:
+            return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
+        name, heard = latest
+        results = [*results, compare.result(name, heard)][-compare.MOST_RESULTS :]
+        spans = (heard.timeline or [])[:_MOST_PARTS]
+        parts = [
+            (f"{words.clock(span.start_s)} {span.genre} {words.percent(span.confidence)}", span.start_s)
+            for span in spans
+        ]
+        telling = max(spans, key=lambda span: next(score.score for score in span.scores if score.label == heard.genre))
+        genres = [score.label for score in heard.scores]
+        return (
+            results,
+            *self._table(results),
+            gr.Dropdown(parts, value=telling.start_s),
+            gr.Dropdown(genres, value=heard.genre),
+            gr.Accordion(visible=True),
+        )
+
+    async def batch(self, results: list[Result], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
+        """Yields (notice, results, table, downloads) after each file."""
+        files = batch.files_of(event._data)
+        for position, (name, path) in enumerate(files, 1):
+            yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
+            row = await self._row(name, path) if path else compare.failure(name, words.NOT_SENT)
+            results = [*results, row][-compare.MOST_RESULTS :]
+        yield _say(f"Done: {len(files)} files."), results, *self._table(results)
+
+    async def _row(self, name: str, path: str) -> Result:
+        try:
+            with _opened(path) as (_, file):
+                async with aclosing(listen(self._classifier, file, self._line)) as updates:
+                    async for update in updates:
+                        if isinstance(update, Heard) and update.finished:
+                            return compare.result(name, update.answer)
+        except _Trouble as trouble:
+            return compare.failure(name, str(trouble))
+        raise AssertionError("listening ends with an answer or an error")
+
+    def _table(self, results: list[Result]) -> tuple[Any, Any]:
+        return gr.Dataframe(compare.rows(results), visible=bool(results)), compare.downloads(results)
+
+    async def spectrogram(self, path: str | None, start_s: float | None) -> Any:
+        """Computed only when asked, as is `evidence`; both take their turn in the classifier's queue."""
+        try:
+            with _opened(path) as (_, file):
+                window = await self._classifier.read_window(file, start_s or 0.0)
+                rate = self._classifier.engine.artefact.sampling_rate
+                html = await self._pictures.draw(inside.spectrogram_html, window, rate)
+        except _Trouble as trouble:
+            return _say(str(trouble), alert=True)
+        return gr.HTML(html, visible=True)
+
+    async def evidence(self, path: str | None, start_s: float | None, genre: str | None) -> Any:
+        try:
+            with _opened(path) as (_, file):
+                found = await self._classifier.evidence(file, genre or "", start_s or 0.0)
+                html = await self._pictures.draw(inside.evidence_html, found)
+        except _Trouble as trouble:
+            return _say(str(trouble), alert=True)
+        return gr.HTML(html, visible=True)
+
+    def readiness(self) -> tuple[Any, Any]:
+        """(notice, timer): asked again and again until the model is there."""
+        try:
+            _ = self._classifier.engine
+        except NotReady as error:
+            return _say(f"{error.title}. This page goes on by itself."), gr.Timer(active=True)
+        return gr.HTML(visible=False), gr.Timer(active=False)
+
+
+def _say(text: str, *, alert: bool = False) -> Any:
+    return gr.HTML(words.notice(text, alert=alert), visible=True)
+
+
+class _Trouble(Exception):
+    """What went wrong, in words for the visitor."""
+
+
+@contextmanager
+def _opened(path: str | None) -> Iterator[tuple[str, BinaryIO]]:
+    """The name of an upload, and the upload, open. Raises _Trouble for everything that goes wrong with it."""
+    if path is None:
+        raise _Trouble(words.CHOOSE_FIRST)
+    # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
+    if not Path(path).resolve().is_relative_to(folder().resolve()):
+        raise _Trouble(words.UPLOAD_FIRST)
+    try:
+        with open(path, "rb") as file:
+            yield Path(path).name, file
+    except FileNotFoundError:
+        raise _Trouble(words.EXPIRED) from None
+    except ServiceError as error:
+        raise _Trouble(words.explain(error)) from None
+    except Exception:
+        logger.exception("the page failed")
+        raise _Trouble(words.FAILED) from None

@@ -1,0 +1,49 @@
+"""The answer as people read it: the genre in large type, how sure, how much was heard, who answered."""
+
+from html import escape
+
+from service.schemas import Classification
+from service.ui.words import clock, percent, sureness
+
+_MOST_CANDIDATES = 3
+
+
+def render(answer: Classification, *, heard: str | None = None) -> str:
+    """HTML. heard: how far listening has come, while it goes on."""
+    accepted = answer.decision == "accepted"
+    genres = [answer.genre] if accepted else candidates(answer)
+    before = "So far it sounds like" if heard else "This sounds like"
+    return (
+        f'<section class="answer {answer.decision}" aria-label="Answer">'
+        f'<p class="before">{before if accepted else "Hard to tell. It may be"}</p>'
+        f'<h2 class="genre">{_either([escape(genre) for genre in genres])}</h2>'
+        f'<p class="sure">{_sure(answer)}</p>'
+        f'<p class="facts">{heard or _facts(answer)}</p></section>'
+    )
+
+
+def candidates(answer: Classification) -> list[str]:
+    """The two or three genres that an uncertain answer may mean; a third has half the share of the best."""
+    best, *others = answer.scores[:_MOST_CANDIDATES]
+    return [best.label, *(o.label for place, o in enumerate(others) if place == 0 or o.score >= best.score / 2)]
+
+
+def _either(genres: list[str]) -> str:
+    *most, last = genres
+    return f"{', '.join(most)} <small>or</small> {last}" if most else last
+
+
+def _sure(answer: Classification) -> str:
+    if answer.decision == "accepted":
+        return f"<strong>{percent(answer.confidence)}</strong>, {sureness(answer.confidence)}"
+    return (
+        f"<strong>Uncertain</strong>: {escape(answer.genre)} has {percent(answer.confidence)}, too little to settle on."
+    )
+
+
+def _facts(answer: Classification) -> str:
+    model = answer.model
+    return (
+        f"Listened to {clock(answer.analysed_s)} of {clock(answer.duration_s)}. Answered by "
+        f"<code>{escape(model.id)}</code>, commit <code>{escape(model.revision[:12])}</code>."
+    )

@@ -1,0 +1,137 @@
+"""Look inside one window: its mel spectrogram, and the seconds that spoke for a genre."""
+
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+
+from service.audio import Window
+from service.evidence import Evidence, Segment
+from service.ui.pictures import DPI, data_uri
+from service.ui.words import clock, percent
+
+_WIDTH_PX, _HEIGHT_PX = 800, 380
+_DARK, _LIGHT, _FOR, _AGAINST = "#10131c", "#e8eaf0", "#f0a43a", "#6b9df0"
+
+_FRAME_S = 0.064
+_MELS = 96
+_LOWEST_HZ = 30.0
+_MOST_FRAMES = 800
+_SHOWN_DB = 80
+
+# A drop of less is noise: nothing is said of it in words.
+_LEAST_DROP = 0.02
+_LEAST_SHOWN = 5
+_MOST_NAMED = 3
+
+
+def spectrogram_html(window: Window, sampling_rate: int) -> str:
+    """HTML: a picture of the sound of a window, low to high, in time."""
+    text = f"Mel spectrogram from {clock(window.start_s)} to {clock(window.end_s)}"
+    uri = _spectrogram_picture(window, sampling_rate)
+    return (
+        f'<figure class="inside"><img src="{uri}" alt="{text}: bright is loud, low tones are at the bottom.">'
+        f"<figcaption>{text}. Bright is loud, low tones are at the bottom.</figcaption></figure>"
+    )
+
+
+def evidence_html(evidence: Evidence) -> str:
+    """HTML: a picture of what each part of a window contributes to a genre, and the same in words."""
+    text = _in_words(evidence)
+    genre = escape(evidence.genre)
+    return (
+        f'<figure class="inside"><img src="{_evidence_picture(evidence)}" alt="Evidence for {genre}: {text}">'
+        f"<figcaption>{text} Each part was silenced in turn: what speaks for {genre} is orange, what speaks against it"
+        " blue.</figcaption></figure>"
+    )
+
+
+def mel_decibels(window: Window, sampling_rate: int) -> npt.NDArray[np.float32]:
+    """float32 (mels, frames): decibels under the loudest, of at most `_MOST_FRAMES` frames."""
+    heard = window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))]
+    frame = round(_FRAME_S * sampling_rate)
+    fft = 1 << (frame - 1).bit_length()
+    filters = mel_filter_bank(fft // 2 + 1, _MELS, _LOWEST_HZ, sampling_rate / 2, sampling_rate, norm="slaney")
+    decibels = spectrogram(
+        heard,
+        window_function(frame),
+        frame_length=frame,
+        hop_length=max(frame // 4, len(heard) // _MOST_FRAMES),
+        fft_length=fft,
+        power=2.0,
+        mel_filters=filters,
+        log_mel="dB",
+        db_range=float(_SHOWN_DB),
+    )
+    relative: npt.NDArray[np.float32] = (decibels - decibels.max()).astype(np.float32)
+    return relative
+
+
+def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
+    figure, axes = _figure()
+    axes.imshow(
+        mel_decibels(window, sampling_rate),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=-_SHOWN_DB,
+        vmax=0,
+        extent=(window.start_s, window.end_s, 0, _MELS),
+    )
+    # HTK's formula, as in `mel_filter_bank`.
+    shown = [hertz for hertz in (125, 500, 1_000, 2_000, 4_000, 8_000) if hertz <= sampling_rate / 2]
+    low, high = _mel(_LOWEST_HZ), _mel(sampling_rate / 2)
+    axes.set_yticks(
+        [(_mel(hertz) - low) / (high - low) * _MELS for hertz in shown], [f"{hertz:,} Hz" for hertz in shown]
+    )
+    return data_uri(figure)
+
+
+def _mel(hertz: float) -> float:
+    return float(2595 * np.log10(1 + hertz / 700))
+
+
+def _evidence_picture(evidence: Evidence) -> str:
+    figure, axes = _figure()
+    drops = [segment.drop * 100 for segment in evidence.segments]
+    axes.bar(
+        [segment.start_s for segment in evidence.segments],
+        drops,
+        [segment.end_s - segment.start_s for segment in evidence.segments],
+        align="edge",
+        color=[_FOR if segment.drop > 0 else _AGAINST for segment in evidence.segments],
+        edgecolor=_DARK,
+    )
+    axes.axhline(0, color=_LIGHT, linewidth=1)
+    axes.set_ylabel("points", color=_LIGHT, fontsize=14)
+    # Less than this is noise, and shall look like it.
+    low, high = min(drops), max(drops)
+    axes.set_ylim(min(low * 1.1, -_LEAST_SHOWN), max(high * 1.1, _LEAST_SHOWN))
+    axes.margins(x=0)
+    return data_uri(figure)
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure((_WIDTH_PX / DPI, _HEIGHT_PX / DPI), facecolor=_DARK, layout="tight")
+    axes = figure.add_subplot(facecolor=_DARK)
+    axes.tick_params(colors=_LIGHT, labelsize=14)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
+    return figure, axes
+
+
+def _in_words(evidence: Evidence) -> str:
+    genre = escape(evidence.genre)
+    strongest = sorted(evidence.segments, key=lambda segment: segment.drop, reverse=True)[:_MOST_NAMED]
+    named = [_part(segment) for segment in strongest if segment.drop >= _LEAST_DROP]
+    share = f"In this part {genre} has {percent(evidence.score)}."
+    if not named:
+        return f"{share} No single moment decides it."
+    return f"{share} What speaks most for it: {', '.join(named)}."
+
+
+def _part(segment: Segment) -> str:
+    return f"{segment.start_s:.1f} to {segment.end_s:.1f} s ({segment.drop * 100:.0f} points)"

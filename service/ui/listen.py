@@ -1,0 +1,138 @@
+"""One recording of the page: waits for its turn, is listened to, and tells how far it has come."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from service.classify import Classifier, Progress
+from service.errors import AudioTooLong, ModelLoading, Overloaded
+from service.schemas import Classification
+from service.ui.timeline import Peaks, peaks_of
+
+LISTENERS = 8
+
+# Between two looks at a request: each costs a picture.
+_INTERVAL_S = 0.5
+_LONGEST_WAIT_S = 300.0
+_RETRY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """words: for what."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """answer: of what was heard so far. done, total: windows; equal to each other when `answer` is the last word."""
+
+    answer: Classification
+    peaks: Peaks
+    done: int
+    total: int
+
+    @property
+    def finished(self) -> bool:
+        return self.done == self.total
+
+
+class Line:
+    """Visitors in the order in which they came; the first `LISTENERS` are listened to. For the event loop only."""
+
+    def __init__(self) -> None:
+        self._visitors: list[object] = []
+
+    @contextmanager
+    def place(self) -> Iterator[Callable[[], int]]:
+        """A place in line while the block runs: a function that tells how many are to be listened to before."""
+        visitor = object()
+        self._visitors.append(visitor)
+        try:
+            yield lambda: max(0, self._visitors.index(visitor) - LISTENERS + 1)
+        finally:
+            self._visitors.remove(visitor)
+
+
+async def listen(classifier: Classifier, file: BinaryIO, line: Line) -> AsyncGenerator[Waiting | Heard]:
+    """The whole recording with its timeline; where that would take too long, windows spread over it.
+
+    Waits for its turn in `line`, then some minutes while the model loads or the queue is full. Raises what
+    `Classifier.classify` raises.
+    """
+    with line.place() as ahead:
+        told = 0
+        while waiting := ahead():
+            if waiting != told:
+                told = waiting
+                yield Waiting(f"In line: {_recordings(waiting)} before yours. It starts by itself.")
+            await asyncio.sleep(_INTERVAL_S)
+        async with aclosing(_listen_when_ready(classifier, file)) as updates:
+            async for update in updates:
+                yield update
+
+
+def _recordings(count: int) -> str:
+    return "1 recording" if count == 1 else f"{count} recordings"
+
+
+async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGenerator[Waiting | Heard]:
+    timeline, waited_s = True, 0.0
+    while True:
+        try:
+            # Closed with this generator, not later: then nobody reads the file any more.
+            async with aclosing(_listen(classifier, file, timeline=timeline)) as updates:
+                async for update in updates:
+                    yield update
+            return
+        except AudioTooLong:
+            if not timeline:
+                raise
+            timeline = False
+        except (ModelLoading, Overloaded) as error:
+            if waited_s >= _LONGEST_WAIT_S:
+                raise
+            yield Waiting(_reason(error))
+            pause_s = _RETRY_S if isinstance(error, ModelLoading) else float(error.retry_after_s or _RETRY_S)
+            await asyncio.sleep(pause_s)
+            waited_s += pause_s
+
+
+def _reason(error: ModelLoading | Overloaded) -> str:
+    if isinstance(error, ModelLoading):
+        return "The model is still loading. Your recording is kept, and listening starts by itself."
+    return f"{error.detail.partition('.')[0]} before yours. It starts by itself."
+
+
+async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[Heard]:
+    outline: list[Peaks] = []
+    newest: Progress | None = None
+    sampling_rate = classifier.engine.artefact.sampling_rate
+
+    def note(progress: Progress) -> None:
+        nonlocal newest
+        newest = progress
+        if progress.window:
+            outline.append(peaks_of(progress.window, sampling_rate, progress.total))
+
+    work = asyncio.create_task(classifier.classify(file, timeline=timeline, on_progress=note))
+    try:
+        told = 0
+        while not (await asyncio.wait({work}, timeout=_INTERVAL_S))[0]:
+            if newest and outline and newest.done > told and newest.done < newest.total:
+                told = newest.done
+                yield Heard(newest.answer(), np.concatenate(outline), newest.done, newest.total)
+        answer = work.result()
+        assert newest is not None
+        # Without a timeline of its own, the answer shows the windows that were heard.
+        answer = answer.model_copy(update={"timeline": newest.answer().timeline})
+        yield Heard(answer, np.concatenate(outline), newest.total, newest.total)
+    finally:
+        # A visitor who leaves stops the work; the file must outlive it.
+        work.cancel()
+        await asyncio.wait({work})

@@ -1,0 +1,64 @@
+"""What the page says: numbers and errors in words that a listener understands."""
+
+from html import escape
+
+from service.errors import (
+    AudioTooLong,
+    AudioTooShort,
+    DeadlineExceeded,
+    Draining,
+    ModelLoading,
+    Overloaded,
+    ServiceError,
+    SilentAudio,
+    TooManyConnections,
+    UndecodableAudio,
+    UnsupportedMedia,
+)
+
+CHOOSE_FIRST = "Choose a recording first: drop a file, record one, or take an example."
+EXPIRED = "The upload has expired. Choose the recording again."
+UPLOAD_FIRST = "Upload the file through this page."
+NOT_SENT = "This file could not be sent: it is too large, or the connection broke."
+FAILED = "Something went wrong on our side. Try again; if it stays so, tell whoever runs this page."
+
+_ERRORS: dict[type[ServiceError], str] = {
+    UndecodableAudio: "This recording is damaged or incomplete, so it cannot be played. Export or download it again.",
+    UnsupportedMedia: "This is not a recording that can be played here. mp3, m4a, wav, flac, ogg and most others work.",
+    AudioTooShort: "This recording is too short to tell anything. Half a second is the least, half a minute is good.",
+    SilentAudio: "Nothing can be heard in this recording. Check the microphone, or the volume it was recorded with.",
+    AudioTooLong: "This recording is too long for this service. Cut out a part of it.",
+    DeadlineExceeded: "Listening took too long, as the service is busy. Try again in a moment.",
+    Overloaded: "Many recordings are waiting just now. Try again in a moment.",
+    ModelLoading: "The service is still getting ready. Try again in a moment.",
+    TooManyConnections: "Many people are here just now. Try again in a moment.",
+    Draining: "The service is being restarted. Try again in a moment.",
+}
+
+_SURE = ((0.9, "very sure"), (0.75, "quite sure"), (0.5, "fairly sure"), (0.3, "not very sure"), (0.0, "a guess"))
+
+
+def explain(error: ServiceError) -> str:
+    """One or two sentences: what is wrong, and what to do."""
+    return _ERRORS.get(type(error), FAILED)
+
+
+def sureness(confidence: float) -> str:
+    return next(words for least, words in _SURE if confidence >= least)
+
+
+def percent(share: float) -> str:
+    """For reading, not for computing: no certainty is rounded up to 100 %."""
+    return f"{min(round(share * 100), 99) if share < 1 else 100} %"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as players show them: 75 is 1:15."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def notice(text: str, *, alert: bool = False) -> str:
+    """HTML. alert: for errors; a screen reader reads them at once."""
+    return f'<p class="notice{" alert" if alert else ""}" role="{"alert" if alert else "status"}">{escape(text)}</p>'

@@ -1,0 +1,220 @@
+"""The page as its visitors use it."""
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from service.ui.examples import examples
+from tests.audio_files import encode, sweep
+from tests.browser.steps import alert, answer, example, panel, player, screenshot, tab, upload
+from tests.conftest import GENRES
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four minutes."""
+    path = tmp_path_factory.mktemp("songs") / "song.wav"
+    path.write_bytes(encode(np.tile(sweep(30, 8_000), 8), "wav", 8_000))
+    return path
+
+
+@pytest.mark.parametrize("format", ["mp3", "m4a", "wav", "wma"])
+def test_a_file_gets_an_answer(page: Page, tmp_path: Path, format: str) -> None:
+    path = tmp_path / f"My song <1>.{format}"
+    path.write_bytes(encode(sweep(5), format))
+    upload(page, path)
+    expect(answer(page)).to_contain_text("Listened to 0:05 of 0:05.")
+    for genre in GENRES:
+        expect(page.get_by_test_id(f"{genre}-confidence-set").first).to_be_visible()
+    expect(alert(page)).to_have_count(0)
+    screenshot(page, f"upload-{format}")
+
+
+def test_a_video_gets_an_answer(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "clip.webm"
+    path.write_bytes(encode(sweep(5), "webm"))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="From a video file").click()
+    chooser.value.set_files(path)
+    expect(answer(page)).to_contain_text("Listened to 0:05 of 0:05.")
+
+
+def test_a_recording_of_the_microphone_gets_an_answer(page: Page) -> None:
+    page.get_by_role("button", name="Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(2_000)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(answer(page)).to_contain_text("Listened to 0:0")
+    screenshot(page, "microphone")
+
+
+def test_an_example_is_made_music_and_gets_an_answer(page: Page) -> None:
+    expect(page.get_by_text("Examples: made music, composed by a program")).to_be_visible()
+    example(page, "jazz")
+    expect(answer(page)).to_contain_text("Listened to 0:08 of 0:08.")
+    assert player(page)["duration"] == pytest.approx(8, abs=0.1)
+    screenshot(page, "example")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"no music at all", "This is not a recording that can be played here."),
+        (encode(sweep(3), "m4a")[:5_000], "This recording is damaged or incomplete"),
+        (encode(np.zeros(48_000, np.float32), "wav"), "Nothing can be heard in this recording."),
+        (encode(sweep(0.1), "wav"), "This recording is too short"),
+    ],
+    ids=["no audio", "damaged", "silent", "short"],
+)
+def test_an_error_is_told_in_words(page: Page, tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "song.mp3"
+    path.write_bytes(data)
+    upload(page, path)
+    expect(alert(page)).to_contain_text(words)
+    expect(page.locator("body")).not_to_contain_text("Traceback")
+    expect(page.get_by_role("region", name="Answer")).to_have_count(0)
+    screenshot(page, f"error-{words.split()[2]}")
+    example(page, "rock")
+    answer(page)
+    expect(alert(page)).to_have_count(0)
+
+
+def test_without_a_recording_the_button_says_what_to_do(page: Page) -> None:
+    page.get_by_role("button", name="Tell the genre").click()
+    expect(alert(page)).to_contain_text("Choose a recording first")
+
+
+def test_the_timeline_of_a_long_file_grows_and_plays_from_where_it_is_clicked(page: Page, song: Path) -> None:
+    upload(page, song)
+    expect(page.get_by_role("status").filter(has_text="of 8 parts")).to_be_visible()
+    timeline = page.get_by_role("region", name="Timeline")
+    expect(timeline).to_be_visible()
+    expect(page.get_by_role("region", name="Answer")).to_contain_text("of 8 parts")
+    screenshot(page, "timeline-grows")
+    expect(answer(page)).to_contain_text("Listened to 4:00 of 4:00.")
+    slider = timeline.get_by_role("slider", name="Play from this second of the recording")
+    box = slider.bounding_box()
+    assert box
+    slider.click(position={"x": box["width"] * 0.75, "y": box["height"] / 2})
+    page.wait_for_function("document.querySelector('#recording audio').currentTime > 179")
+    assert player(page)["currentTime"] == pytest.approx(180, abs=5)
+    assert player(page)["paused"] is False
+    timeline.get_by_role("button").first.click()
+    page.wait_for_function("document.querySelector('#recording audio').currentTime < 5")
+    # The slider follows the player.
+    page.wait_for_function("Number(document.querySelector('.timeline input').value) < 6")
+    screenshot(page, "timeline")
+
+
+def test_a_visitor_who_leaves_stops_the_listening(page: Page, url: str, song: Path) -> None:
+    before = metric(url, "genre_predictions_total")
+    upload(page, song)
+    expect(page.get_by_role("status").filter(has_text="of 8 parts")).to_be_visible()
+    assert metric(url, "genre_queue_audio_seconds") > 0
+    page.close()
+    deadline = time.monotonic() + 30
+    while metric(url, "genre_queue_audio_seconds") > 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert metric(url, "genre_predictions_total") == before
+
+
+def metric(url: str, name: str) -> float:
+    """Summed over its labels."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_a_look_inside_is_taken_when_asked(page: Page) -> None:
+    example(page, "classical")
+    answer(page)
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.locator("figure.inside")).to_have_count(0)
+    page.get_by_role("button", name="Show its sound").click()
+    expect(page.get_by_role("img", name="Mel spectrogram from 0:00 to 0:0")).to_be_visible()
+    page.get_by_role("button", name="Which seconds mattered?").click()
+    expect(page.get_by_role("img", name="Evidence for")).to_be_visible()
+    screenshot(page, "inside")
+    # It belongs to the recording, and goes with it.
+    example(page, "metal")
+    answer(page)
+    expect(page.locator("figure.inside")).to_have_count(0)
+
+
+def test_a_batch_fills_the_table_that_can_be_downloaded(page: Page, tmp_path: Path) -> None:
+    example(page, "blues")
+    answer(page)
+    files = [tmp_path / f"{genre}.mp3" for genre in ("disco", "pop", "rock")]
+    for path in files:
+        path.write_bytes(examples()[path.stem].read_bytes())
+    formula = tmp_path / "=broken.mp3"
+    formula.write_bytes(b"no music")
+    large = tmp_path / "large.wav"
+    large.write_bytes(bytes(50_000_000))
+    tab(page, "Compare")
+    panel(page).locator("input[type=file][multiple]").set_input_files([*files, formula, large])
+    expect(page.get_by_role("status").filter(has_text="Done: 5 files.")).to_be_visible()
+    table = page.get_by_role("grid", name="Results")
+    for name in ("blues.1000000.mp3", "disco.mp3", "pop.mp3", "rock.mp3", "broken.mp3"):
+        expect(table).to_contain_text(name)
+    screenshot(page, "batch")
+    results = json.loads(download(page.get_by_role("link", name="Download JSON"), page))
+    assert [row["file"] for row in results][1:4] == ["disco.mp3", "pop.mp3", "rock.mp3"]
+    assert all(row["genre"] in GENRES for row in results[:4])
+    assert results[5]["decision"].startswith("This file could not be sent")
+    assert results[4]["genre"] == "" and "not a recording" in results[4]["decision"]
+    rows = list(csv.DictReader(io.StringIO(download(page.get_by_role("link", name="Download CSV"), page))))
+    assert [row["genre"] for row in rows] == [row["genre"] for row in results]
+    assert not rows[4]["file"].startswith("=")
+
+
+def download(link: Locator, page: Page) -> str:
+    with page.expect_download() as started:
+        link.click()
+    return Path(started.value.path()).read_text()
+
+
+def test_the_code_names_this_host(page: Page, url: str) -> None:
+    tab(page, "From code")
+    for language in ("JavaScript", "Python", "curl"):
+        tab(page, language)
+        expect(panel(page)).to_contain_text(f"{url}/classify")
+    screenshot(page, "code")
+
+
+def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
+    walk_to(page, "button", "jazz")
+    page.keyboard.press("Enter")
+    answer(page)
+    walk_to(page, "input", "Play from this second of the recording")
+    page.keyboard.press("End")
+    page.wait_for_function("document.querySelector('#recording audio').currentTime > 7")
+    walk_to(page, "button", "0:00 ")
+    screenshot(page, "keyboard")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#recording audio').currentTime < 7")
+    walk_to(page, "button", "Look inside")
+    page.keyboard.press("Enter")
+    walk_to(page, "button", "Show its sound")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("img", name="Mel spectrogram")).to_be_visible()
+
+
+def walk_to(page: Page, tag: str, name: str) -> None:
+    """Tab until the focus is on the part with that name, which must show that it has it."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "(({tagName, innerText, ariaLabel}) => [tagName.toLowerCase(), ariaLabel || innerText || ''])"
+            "(document.activeElement)"
+        )
+        if focused[0] == tag and focused[1].strip().startswith(name.strip()):
+            return
+    raise AssertionError(f"no way to {name!r} with the Tab key")

@@ -1,0 +1,319 @@
+"""The parts of the page, without a browser: words, colours, pictures, tables and code."""
+
+import asyncio
+import csv
+import io
+import re
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.admission import Admission
+from service.audio import Window
+from service.classify import Classifier
+from service.engine import Engine, Probabilities, Windows
+from service.errors import AudioError, NotReady, Overloaded
+from service.evidence import SEGMENTS, Evidence, Segment, occlude
+from service.schemas import Classification, ModelReference, Score, Span
+from service.ui import answer, batch, compare, inside, timeline, words
+from service.ui.examples import examples
+from service.ui.listen import LISTENERS, Heard, Line, Waiting, listen
+from service.ui.pictures import colours
+from service.ui.snippets import snippets
+from tests.audio_files import Waveform, encode, sweep
+from tests.conftest import GENRES
+from tests.test_classify import FixedBackend, classifier
+
+RATE = 16_000
+NO_PEAKS = np.empty((0, 2), np.float32)
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def classification(*shares: float, labels: tuple[str, ...] = GENRES, decision: str = "accepted") -> Classification:
+    scores = [Score(label=label, score=share) for label, share in zip(labels, shares, strict=False)]
+    spans = [
+        Span(start_s=30.0 * n, end_s=30.0 * n + 30, genre=score.label, confidence=score.score, scores=scores)
+        for n, score in enumerate(scores)
+    ]
+    return Classification(
+        genre=scores[0].label,
+        confidence=scores[0].score,
+        decision=decision,
+        scores=scores,
+        duration_s=240,
+        analysed_s=90,
+        timeline=spans,
+        model=ModelReference(id=HOSTILE, revision="c" * 40, backend="fixed"),
+        request_id="",
+    )
+
+
+@pytest.mark.parametrize("kind", [*AudioError.__subclasses__(), *NotReady.__subclasses__(), Overloaded])
+def test_what_a_listener_may_meet_has_words_of_its_own(kind: type[AudioError]) -> None:
+    assert words.explain(kind("detail")) != words.FAILED
+
+
+@pytest.mark.parametrize(("share", "text"), [(1.0, "100 %"), (0.999, "99 %"), (0.125, "12 %"), (0.0, "0 %")])
+def test_percent_does_not_promise_certainty(share: float, text: str) -> None:
+    assert words.percent(share) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.7, "1:00"), (75, "1:15"), (3_725, "1:02:05")])
+def test_clock(seconds: float, text: str) -> None:
+    assert words.clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ((0.4, 0.3, 0.2, 0.1), GENRES[:3]),
+        ((0.45, 0.3, 0.2), GENRES[:2]),
+        ((0.49, 0.1, 0.1), GENRES[:2]),
+    ],
+)
+def test_an_uncertain_answer_names_two_or_three(shares: tuple[float, ...], expected: tuple[str, ...]) -> None:
+    uncertain = classification(*shares, decision="uncertain")
+    assert tuple(answer.candidates(uncertain)) == expected
+    html = answer.render(uncertain)
+    assert "Uncertain" in html and all(genre in html for genre in expected)
+
+
+def test_an_accepted_answer_names_one() -> None:
+    html = answer.render(classification(0.92, 0.05))
+    assert "blues" in html and "classical" not in html
+    assert "<strong>92 %</strong>, very sure" in html
+
+
+def test_nothing_of_a_model_repo_or_a_file_becomes_html() -> None:
+    hostile = classification(0.6, 0.4, labels=(HOSTILE, f"{HOSTILE}2"))
+    uncertain = hostile.model_copy(update={"decision": "uncertain"})
+    evidence = Evidence(HOSTILE, 0.5, (Segment(0, 1, 0.2),))
+    results = [compare.result(HOSTILE, hostile)]
+    pages = [
+        answer.render(hostile),
+        answer.render(uncertain),
+        timeline.render(hostile, NO_PEAKS),
+        inside.evidence_html(evidence),
+        words.notice(HOSTILE),
+        compare.downloads(results),
+    ]
+    for page in pages:
+        assert HOSTILE not in page
+
+
+def luminance(colour: str) -> float:
+    """Relative, by WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_every_colour_can_be_seen_on_light_and_dark() -> None:
+    made = colours(list(GENRES))
+    assert len(set(made.values())) == len(GENRES)
+    for colour in made.values():
+        for background in ("#ffffff", "#0a0f1e"):
+            low, high = sorted([luminance(colour), luminance(background)])
+            assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)
+
+
+def test_a_colour_belongs_to_its_genre_whatever_the_order() -> None:
+    assert colours(list(GENRES)) == colours(list(reversed(GENRES)))
+
+
+@pytest.mark.parametrize("windows", [1, 8, 1_200])
+def test_an_outline_keeps_the_loudest_and_stays_small(windows: int) -> None:
+    samples = np.zeros(30 * RATE, np.float32)
+    samples[: 10 * RATE] = 0.25
+    samples[5 * RATE] = -0.9
+    # The last third only fills the window.
+    peaks = timeline.peaks_of(Window(60.0, 80.0, samples), RATE, windows)
+    assert 1 <= len(peaks) <= 400 / windows + 1
+    loudest = peaks[peaks[:, 1].argmax()]
+    assert loudest == pytest.approx([65, 0.9], abs=20 / len(peaks))
+    assert peaks[:, 0].min() >= 60 and peaks[:, 0].max() < 80
+
+
+def test_a_timeline_joins_neighbours_of_one_genre() -> None:
+    several = classification(0.5, 0.3, 0.2)
+    assert several.timeline is not None
+    spans = [
+        several.timeline[0],
+        several.timeline[0].model_copy(update={"start_s": 30.0, "end_s": 60.0}),
+        several.timeline[2],
+    ]
+    html = timeline.render(several.model_copy(update={"timeline": spans}), NO_PEAKS)
+    assert re.findall(r'data-start="([\d.]+)"', html) == ["0.0", "60.0"]
+
+
+def test_an_hour_of_changes_makes_a_bounded_timeline() -> None:
+    several = classification(0.5, 0.5)
+    assert several.timeline is not None
+    spans = [
+        several.timeline[number % 2].model_copy(update={"start_s": 3.0 * number, "end_s": 3.0 * number + 3})
+        for number in range(1_200)
+    ]
+    html = timeline.render(several.model_copy(update={"timeline": spans, "duration_s": 3_600}), NO_PEAKS)
+    assert html.count("data-start") == 60
+    assert "and 1140 more" in html
+    assert len(html) < 100_000
+
+
+def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
+    time_s = np.arange(2 * RATE) / RATE
+    low, high = (
+        inside.mel_decibels(Window(0, 2, np.sin(2 * np.pi * hertz * time_s).astype(np.float32)), RATE)
+        for hertz in (200, 4_000)
+    )
+    assert low.mean(axis=1).argmax() < 20 < 60 < high.mean(axis=1).argmax()
+    assert low.max() == 0 and low.min() >= -80.1
+
+
+class LoudFourthTenth(FixedBackend):
+    """Hears jazz where the fourth tenth of the window is loud."""
+
+    def probabilities(self, windows: Windows) -> Probabilities:
+        tenth = windows.shape[1] // 10
+        loudness = np.minimum(np.abs(windows[:, 3 * tenth : 4 * tenth]).mean(axis=1), 0.8)
+        return np.stack([loudness + 0.1, 0.9 - loudness], axis=1).astype(np.float32)
+
+
+def test_evidence_is_where_the_genre_was_heard() -> None:
+    backend = LoudFourthTenth()
+    backend.gate.set()
+    artefact = replace(classifier(backend).engine.artefact, do_normalize=False)
+    noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+
+    async def look() -> Evidence:
+        return await occlude(Engine(artefact, backend), Window(10.0, 11.0, noise), "jazz")
+
+    found = asyncio.run(look())
+    assert found.score > 0.8
+    assert len(found.segments) == SEGMENTS
+    assert (found.segments[0].start_s, found.segments[-1].end_s) == (10.0, 11.0)
+    assert all(first.end_s == second.start_s for first, second in zip(found.segments, found.segments[1:], strict=False))
+    assert max(found.segments, key=lambda segment: segment.drop).start_s == pytest.approx(10.33, abs=0.07)
+    elsewhere = [segment for segment in found.segments if segment.end_s < 10.25 or segment.start_s > 10.45]
+    assert all(segment.drop == pytest.approx(0) for segment in elsewhere)
+
+
+def heard(made: Classifier, waveform: Waveform) -> list[Heard]:
+    """What the page is told of a recording, without waiting."""
+
+    async def collect() -> list[Heard]:
+        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")), Line())]
+        assert all(isinstance(update, Heard) for update in updates)
+        return [update for update in updates if isinstance(update, Heard)]
+
+    return asyncio.run(collect())
+
+
+@pytest.fixture
+def backend() -> FixedBackend:
+    backend = FixedBackend()
+    backend.gate.set()
+    return backend
+
+
+def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> None:
+    made = classifier(backend)
+    last = heard(made, sweep(7.5))[-1]
+    assert last.finished
+    expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True))
+    assert last.answer == expected
+    assert 0 <= last.peaks[0, 0] < 0.1 and 7 < last.peaks[-1, 0] < 7.5
+
+
+def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) -> None:
+    made, line = classifier(backend), Line()
+
+    async def wait() -> list[Waiting | Heard]:
+        with ExitStack() as others:
+            before = [others.enter_context(line.place()) for _ in range(LISTENERS + 1)]
+            assert [ahead() for ahead in before] == [0] * LISTENERS + [1]
+            updates = listen(made, io.BytesIO(encode(sweep(2), "wav")), line)
+            seen = [await anext(updates)]
+        return [*seen, *[update async for update in updates]]
+
+    first, *rest = asyncio.run(wait())
+    assert first == Waiting("In line: 2 recordings before yours. It starts by itself.")
+    assert isinstance(rest[-1], Heard) and rest[-1].finished
+
+
+def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
+    made = classifier(backend, early_exit=False)
+    # A second a second: ten are allowed.
+    made.engine.speed = 1.0
+    last = heard(made, sweep(20))[-1]
+    assert last.finished
+    assert last.answer.duration_s == 20 and last.answer.analysed_s == 5
+    assert last.answer.timeline is not None
+    assert [span.start_s for span in last.answer.timeline] == [0, 4.75, 9.5, 14.25, 19]
+
+
+class SlowBackend(FixedBackend):
+    def probabilities(self, windows: Windows) -> Probabilities:
+        time.sleep(0.1)
+        return super().probabilities(windows)
+
+
+def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
+    backend = SlowBackend()
+    backend.gate.set()
+    admission = Admission(1_000, deadline_s=60)
+    made = classifier(backend, admission=admission, deadline_s=60)
+
+    async def leave() -> None:
+        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")), Line())
+        first = await anext(updates)
+        assert isinstance(first, Heard) and 0 < first.done < first.total == 20
+        assert admission.waiting_s > 0
+        await updates.aclose()
+        assert admission.waiting_s == 0
+
+    asyncio.run(leave())
+    assert backend.computed < 20
+
+
+@pytest.mark.parametrize("event", [None, "x", {}, {"files": 7}, {"files": [7, {}, {"name": 7, "path": "/etc/passwd"}]}])
+def test_an_event_that_the_page_did_not_send_holds_no_files(event: object) -> None:
+    assert batch.files_of(event) == []
+
+
+def test_a_batch_is_bounded() -> None:
+    files = [{"name": "a", "path": None if number else "b"} for number in range(1_000)]
+    assert batch.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (batch.MOST_FILES - 1)]
+
+
+def test_a_spreadsheet_runs_no_file_name() -> None:
+    rows = csv.DictReader(io.StringIO(compare.to_csv([compare.failure("=cmd|' /C calc'!A0", "damaged")])))
+    assert next(rows)["file"] == "'=cmd|' /C calc'!A0"
+
+
+@pytest.mark.parametrize("base", ["https://host.example", "https://host.example:8443/a/b/", "http://[::1]:8000"])
+def test_code_names_the_address_of_the_visitor(base: str) -> None:
+    for code in snippets(base):
+        assert f"{base.rstrip('/')}/classify" in code
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["", "javascript:alert(1)", "https://x'; rm -rf ~; '", 'https://x"\nimport os', "https://x`id`", "https://x/$(id)"],
+)
+def test_code_holds_no_address_that_could_be_code(base: str) -> None:
+    for code in snippets(base):
+        assert "http://localhost:8000/classify" in code
+
+
+def test_the_python_code_is_python() -> None:
+    compile(snippets("https://host")[1], "snippet", "exec")
+
+
+def test_there_is_an_example_of_each_genre_and_together_they_are_small() -> None:
+    assert tuple(examples()) == GENRES
+    assert sum(path.stat().st_size for path in examples().values()) < 1_000_000
+    assert "Made music" in (Path(next(iter(examples().values()))).parents[1] / "README.md").read_text()
