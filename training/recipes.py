@@ -8,6 +8,6 @@ RecipeName = Literal["course", "best"]
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
     # The defaults of `training.arguments`: the Hugging Face audio course, unit 4.
     "course": {},
-    # What helped, or cost nothing and saved time, in the ablation of the README (`make bench-recipes`).
+    # What cost no accuracy beyond the noise in the ablation (README, Recipes), and saves most of the time.
     "best": {"feature_encoder": "cached", "attention_dropout": 0.0, "auto_precision": "all"},
 }

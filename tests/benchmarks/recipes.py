@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import datasets
@@ -65,13 +66,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="music-genre-recipes-") as scratch:
         home = options.home or Path(scratch)
         _make_music(home)
-        _pretrain(home)
+        with redirect_stdout(sys.stderr):
+            _pretrain(home)
         lines = options.json.read_text(encoding="utf-8").splitlines() if options.json and options.json.is_file() else []
         before = {(run["variant"], run["seed"]): run for run in map(json.loads, lines)}
         runs: dict[str, list[Row]] = {}
         for seed in SEEDS:
             for name in options.only:
-                run = before.get((name, seed)) or {"variant": name, "seed": seed} | _run(home, name, seed)
+                # What the Trainer prints is no part of the table.
+                with redirect_stdout(sys.stderr):
+                    run = before.get((name, seed)) or {"variant": name, "seed": seed} | _run(home, name, seed)
                 runs.setdefault(name, []).append(run)
                 if options.json and (name, seed) not in before:
                     with options.json.open("a", encoding="utf-8") as file:
