@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.hub_stand_in import HubStandIn
 from training.command_line import parse
 from training.splits import Split
 from training.train import train
@@ -100,9 +101,14 @@ def test_a_token_on_the_command_line_is_refused(capsys: pytest.CaptureFixture[st
     assert "HF_TOKEN" in capsys.readouterr().err
 
 
-def test_a_dry_run_tells_the_work_and_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dry_run_tells_the_work_and_leaves_nothing(
+    hub: HubStandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.forget_requests()
+    push = ("--push_to_hub", "--hub_model_id", "you/dry")
     with caplog.at_level(logging.INFO):
-        _train(tmp_path / "run", "--recipe", "best", "--num_train_epochs", "5", "--dry_run")
+        _train(tmp_path / "run", "--recipe", "best", "--num_train_epochs", "5", "--dry_run", *push)
+    assert hub.requests == []
     for line in ("20 of made music, 10 genres", "10 train, 10 validation, 10 test", "steps", "10 of 8 clips"):
         assert line in caplog.text
     assert "encoder cache" in caplog.text

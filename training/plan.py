@@ -33,7 +33,7 @@ _MOMENTS_BYTES = 8
 def plan(job: Job) -> str:
     """A table of what would be done; time and disk are estimated from a few real steps and windows on this machine.
 
-    Nothing stays on the disk but the data set's own cache.
+    Nothing stays on the disk but the data set's own cache, and what a stream holds out.
     """
     arguments, splits = job.arguments, job.splits
     set_seed(arguments.seed)

@@ -55,7 +55,9 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     output_dir = Path(str(arguments.output_dir))
     if data.folds and arguments.push_to_hub:
         raise TrainingError("--folds measures a recipe and leaves no model to push. Train once more without it.")
-    if not arguments.dry_run:
+    if arguments.dry_run:
+        arguments.push_to_hub = False
+    else:
         with arguments.main_process_first(local=False, desc="the output folder"):
             runs.claim(output_dir, _settings(data, base, arguments))
     hub_model_id = _preflight(arguments)
