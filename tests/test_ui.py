@@ -85,6 +85,13 @@ def test_the_page_is_there_and_knows_where_it_is(client: httpx2.Client) -> None:
     assert "Recording" in labels and "All genres" in labels
 
 
+def test_every_event_goes_the_way_that_is_open(client: httpx2.Client) -> None:
+    """One that passes the queue by would call a route that is closed."""
+    calls = client.get("/ui/config").json()["dependencies"]
+    assert len(calls) > 5
+    assert [call["id"] for call in calls if call["queue"] is False] == []
+
+
 def test_gradio_client_classifies_a_recording(gradio: gradio_client.Client, tmp_path: Path) -> None:
     path = tmp_path / "song.mp3"
     path.write_bytes(encode(sweep(2.0), "mp3"))

@@ -22,8 +22,9 @@ _DELETE_UPLOADS_S = (300, 1_800)
 _VISIT_S = 3_600
 _POLL_S = 1.0
 
-# Events that compute nothing: at once, unseen, and not part of the page's API.
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Events that compute nothing: unseen, never in line, and not part of the page's API. They go through the queue, as the
+# way around it is among the routes that are closed.
+_QUIET: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
 # Of everything that listens, whatever starts it. So many visitors see their place in our line, as many again wait
 # unseen in Gradio's, and the rest are told to come back.
