@@ -34,6 +34,8 @@ def running(model_folder: Path, temporary: Path) -> Iterator[Service]:
     service = Service(MODEL_ID=str(model_folder), TMPDIR=str(temporary), **settings)
     try:
         service.wait_for("/readyz")
+        # The page comes later.
+        service.wait_for("/ui/")
         # What the first request opens stays open.
         for _ in range(3):
             assert service.classify(WAV).status_code == 200
