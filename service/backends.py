@@ -1,5 +1,6 @@
 """Which backend computes: OpenVINO on a CPU, torch on a GPU, or what BACKEND says."""
 
+import importlib
 import logging
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,9 @@ def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
 
 
 def _torch(artefact: Artefact, threads: int) -> Backend:
+    # The page imports it at the same time, in another thread. It replaces itself at the end of its import, and whoever
+    # waited for that gets the empty module that it was before; the next import gets the whole one.
+    importlib.import_module("transformers")
     from service.torch_backend import TorchBackend
 
     return TorchBackend(artefact, threads)

@@ -30,6 +30,7 @@ from service.errors import StartupError
 from service.graph import graph_of
 from service.torch_backend import TorchBackend
 from tests.audio_files import sweep
+from tests.processes import ROOT
 
 _SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -183,3 +184,21 @@ def test_a_text_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "id2label": {"0": "a", "1": "b"}}')
     with pytest.raises(StartupError, match="do not load as an audio classification model"):
         _torch(artefact)
+
+
+def test_the_torch_backend_loads_while_another_thread_imports_transformers(model_folder: Path) -> None:
+    """As the page does. In a process that has not imported it yet."""
+    script = f"""
+import sys, threading, time, torch
+from pathlib import Path
+from service.artefact import read_artefact
+from service.backends import load_backend
+
+artefact = read_artefact(Path({str(model_folder)!r}), model_id="you/genre", revision=None)
+threading.Thread(target=__import__, args=("transformers",)).start()
+while "transformers" not in sys.modules:
+    time.sleep(0.0001)
+print(load_backend("torch", artefact, 1).name)
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout.startswith("torch-"), result.stderr
