@@ -117,3 +117,5 @@ def visit(page: Page, address: str) -> None:
     page.goto(address)
     page.locator("#recording").wait_for()
     page.get_by_text("The model is still loading").wait_for(state="hidden")
+    # The names of the examples are the last to appear.
+    page.get_by_role("button", name="rock", exact=True).wait_for()
