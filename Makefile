@@ -40,7 +40,7 @@ test-browser: env
 		|| { echo "make test-browser needs chromium: sudo apt-get install chromium" >&2; exit 1; }
 	$(BIN)/pytest -m browser tests/browser
 
-# What takes tens of minutes: an epoch over 20,000 streamed clips at flat memory.
+# What takes minutes: an epoch over 20,000 streamed clips at flat memory.
 test-slow: env
 	$(BIN)/pytest -m slow -s
 
