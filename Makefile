@@ -61,9 +61,11 @@ bench-recipes: env
 fuzz: env
 	$(BIN)/python -m tests.fuzz
 
-# Half an hour of twice the load that the service can answer, decoders killed at random; before it, what two hours weigh.
+# What two hours weigh, ten minutes of ten times the load that the service can answer, and half an hour of twice that load
+# with decoders killed at random.
 soak: env
 	$(BIN)/python -m tests.soak.long
+	$(BIN)/python -m tests.soak.overload
 	$(BIN)/python -m tests.soak
 
 check: env

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from dataclasses import asdict
 from pathlib import Path
@@ -49,11 +50,14 @@ class Decoder:
     """A process that has at most one file open. Used from the event loop only, by one request at a time.
 
     cpu_s, wall_s: seconds of a core, and of any clock, that opening a file or reading a window may take.
+    start_s: seconds from its start until it must be ready, whoever waits for it meanwhile.
     An await that is cancelled, and one that raises DecoderLost, leave a process that must be ended.
     """
 
-    def __init__(self, *, cpu_s: int, wall_s: float) -> None:
+    def __init__(self, *, cpu_s: int, wall_s: float, start_s: float) -> None:
         self.ready = False
+        self._start_s = start_s
+        self._started = 0.0
         self._limits = {"cpu_s": cpu_s, "wall_s": wall_s}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -90,6 +94,7 @@ class Decoder:
                 ours.close()
                 raise
         self._socket = ours
+        self._started = time.monotonic()
         # Also when this object is forgotten, or the interpreter ends.
         self._end = weakref.finalize(self, _end, self._process, ours)
 
@@ -112,7 +117,10 @@ class Decoder:
         if self.ready:
             return
         try:
-            await self._receive()
+            async with asyncio.timeout(self._started + self._start_s - time.monotonic()):
+                await self._receive()
+        except TimeoutError:
+            raise DecoderBroken(f"did not start within {self._start_s:g} s") from None
         except DecoderKilled:
             raise
         except DecoderLost as lost:

@@ -30,6 +30,8 @@ _STEP_CPU_S = 15
 # A step for somebody who has left is worth waiting for: a new process costs half a second of a core.
 _GRACE_S = 1.0
 _RETRY_S = 2
+# Half a second on a core of its own.
+_START_S = 30.0
 # Of a step whose process is killed by somebody else, also while it starts.
 _ATTEMPTS = 3
 
@@ -40,12 +42,14 @@ class Decoders:
     Between its steps a request holds none, so that a long recording starves nobody: the file stays open until somebody
     else needs its process, and is opened again then.
     count: processes. wall_s: seconds that a step may take; the kernel sees to it, should the service be gone. cpu_s:
-    seconds of a core. Used from the event loop only.
+    seconds of a core. start_s: seconds that a process may take to start. Used from the event loop only.
     """
 
-    def __init__(self, count: int, metrics: Metrics, *, wall_s: float, cpu_s: int = _STEP_CPU_S) -> None:
+    def __init__(
+        self, count: int, metrics: Metrics, *, wall_s: float, cpu_s: int = _STEP_CPU_S, start_s: float = _START_S
+    ) -> None:
         # The longest idle first.
-        self._seats = [_Seat(Decoder(cpu_s=cpu_s, wall_s=wall_s + 2 * _GRACE_S)) for _ in range(count)]
+        self._seats = [_Seat(Decoder(cpu_s=cpu_s, wall_s=wall_s + 2 * _GRACE_S, start_s=start_s)) for _ in range(count)]
         self._turns = asyncio.Semaphore(count)
         self._restarts = metrics.decoder_restarts
         self._closed = False

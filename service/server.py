@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
+from typing import Any, cast
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -86,7 +88,7 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
         _waiting: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+            super().connection_made(cast(asyncio.Transport, _Lingering(transport, self._is_uploading, self.loop)))
             _bound_writing(transport)
             if len(self.connections) > max_connections and self.server and self.server[1] != uncounted_port:
                 detail = "The service has as many connections as it takes. Try again later."
@@ -109,6 +111,9 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
                 self._refuse(BadRequest("This is not a valid request of HTTP 1.1."))
             else:
                 self.transport.close()
+
+        def _is_uploading(self) -> bool:
+            return self.conn.their_state is h11.SEND_BODY
 
         def _wait_for_client(self) -> None:
             """Start the clock when it is the client's turn, and stop it when it is ours. More bytes do not reset it."""
@@ -134,6 +139,33 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
             self.transport.close()
 
     return Protocol
+
+
+class _Lingering:
+    """A transport that hears out a client which uploads still, before it closes the connection: what is not read resets
+    it, and the client may never see its answer (RFC 9112, 9.6)."""
+
+    def __init__(
+        self, transport: asyncio.Transport, is_uploading: Callable[[], bool], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._transport = transport
+        self._is_uploading = is_uploading
+        self._loop = loop
+        self._lingers = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self.is_closing() or not self._is_uploading():
+            return self._transport.close()
+        self._lingers = True
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._loop.call_later(_CLIENT_S, self._transport.close)
 
 
 def _bound_writing(transport: asyncio.Transport) -> None:

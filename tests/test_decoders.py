@@ -30,9 +30,11 @@ WAV = encode(sweep(6.0), "wav")
 
 
 @asynccontextmanager
-async def started(count: int = 1, *, wall_s: float = 30, cpu_s: int = 15) -> AsyncIterator[tuple[Decoders, Metrics]]:
+async def started(
+    count: int = 1, *, wall_s: float = 30, cpu_s: int = 15, start_s: float = 30
+) -> AsyncIterator[tuple[Decoders, Metrics]]:
     metrics = Metrics()
-    decoders = Decoders(count, metrics, wall_s=wall_s, cpu_s=cpu_s)
+    decoders = Decoders(count, metrics, wall_s=wall_s, cpu_s=cpu_s, start_s=start_s)
     decoders.start()
     try:
         yield decoders, metrics
@@ -260,6 +262,24 @@ def test_one_that_is_killed_while_it_starts_costs_nothing_but_time() -> None:
             assert restarts(metrics) == {"killed": 1}
 
     asyncio.run(kill())
+
+
+def test_one_that_hangs_while_it_starts_is_ended_once_it_is_late() -> None:
+    """It was waited for until somebody else ended it, and each request for its whole deadline."""
+
+    async def hang() -> None:
+        async with started(start_s=2) as (decoders, metrics):
+            (starting,) = decoders.pids
+            os.kill(starting, signal.SIGSTOP)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await read(decoders, WAV)
+            with pytest.raises(InternalError):
+                await read(decoders, WAV)
+            assert restarts(metrics) == {"failed": 1}
+            await until(lambda: state(starting) == "")
+
+    asyncio.run(hang())
 
 
 def test_one_that_hangs_is_ended_when_nobody_waits_any_more() -> None:

@@ -172,6 +172,32 @@ def test_a_client_that_keeps_the_service_waiting_is_cut_off(service: Service) ->
     assert problem(answers[4]) == (413, "payload-too-large")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_who_wants_the_connection_closed_is_heard_out(service: Service, version: bytes) -> None:
+    """As proxies want it that speak HTTP/1.0. The connection was reset amid the upload, and the answer lost."""
+    head = HEAD.replace(b"1.1", version) + b"Connection: close\r\nContent-Length: 8000000\r\n\r\n"
+    with connect(service) as connection:
+        connection.sendall(head)
+        for _ in range(80):
+            connection.sendall(bytes(100_000))
+            time.sleep(0.005)
+        assert problem(read(connection)) == (413, "payload-too-large")
+
+
+@pytest.mark.slow
+def test_who_reads_nothing_is_cut_off(service: Service) -> None:
+    """Half a minute: what the kernel holds for the client must be refused for so long."""
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        reader.connect(("127.0.0.1", service.port))
+        reader.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+        time.sleep(5)
+        before = descriptors(service)
+        time.sleep(10)
+        assert descriptors(service) == before
+        wait_until(lambda: descriptors(service) < before, seconds=60)
+
+
 # Many
 
 

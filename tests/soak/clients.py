@@ -1,8 +1,9 @@
-"""Clients of all manners: most wait for their answer, some cut their upload, some hang up."""
+"""Clients that come whether or not the service keeps up; the rude among them cut their upload or hang up."""
 
 import asyncio
 import random
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 _TIMEOUT_S = 120
@@ -13,10 +14,16 @@ _TAIL = b"\r\n--x--\r\n"
 
 
 class Clients:
-    """Each request a connection of its own. outcomes: statuses, and what the rude did."""
+    """Each request a connection of its own.
 
-    def __init__(self, port: int, files: Sequence[bytes], *, seed: int) -> None:
+    rude: one in seven does not wait for its answer. outcomes: statuses, and what the rude did. latencies_s: by outcome,
+    from the connecting on.
+    """
+
+    def __init__(self, port: int, files: Sequence[bytes], *, seed: int, rude: bool) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.latencies_s: defaultdict[str, list[float]] = defaultdict(list)
+        self._rude = rude
         self._port = port
         self._files = files
         self._random = random.Random(seed)
@@ -30,8 +37,8 @@ class Clients:
         async def ask() -> None:
             nonlocal answered
             while loop.time() < end:
-                status = await self._ask(self._random.choice(self._files))
-                answered += status == "200"
+                outcome = await self.ask()
+                answered += outcome == "200"
 
         await asyncio.gather(*(ask() for _ in range(clients)))
         return answered / seconds
@@ -53,11 +60,21 @@ class Clients:
                 self.outcomes["not sent"] += 1
         await asyncio.gather(*under_way)
 
+    async def ask(self) -> str:
+        """What one patient client gets."""
+        return await self._ask(self._random.choice(self._files))
+
     async def _visit(self) -> None:
+        started = time.perf_counter()
+        outcome = await (self._visit_rudely() if self._rude else self.ask())
+        self.outcomes[outcome] += 1
+        self.latencies_s[outcome].append(time.perf_counter() - started)
+
+    async def _visit_rudely(self) -> str:
         file, manner = self._random.choice(self._files), self._random.random()
         cut_at = self._random.randrange(len(file)) if manner < _CUT else None
         leave_after_s = self._random.random() if _CUT <= manner < _CUT + _HANG_UP else None
-        self.outcomes[await self._ask(file, cut_at=cut_at, leave_after_s=leave_after_s)] += 1
+        return await self._ask(file, cut_at=cut_at, leave_after_s=leave_after_s)
 
     async def _ask(self, file: bytes, *, cut_at: int | None = None, leave_after_s: float | None = None) -> str:
         body = _HEAD + file + _TAIL

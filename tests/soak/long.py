@@ -15,6 +15,7 @@ from tests.audio_files import encode, sweep
 from tests.benchmarks.clips import recording
 from tests.benchmarks.servers import ours, running
 from tests.process_tree import forget_peaks, peak_mb, usage
+from tests.soak.watch import say
 from tests.tiny_model import save
 
 _HOURS = 2
@@ -37,8 +38,8 @@ def main() -> int:
                     duration_s = _post(server.url + query, data)
                     over_mb = peak_mb(server.pid) - idle_mb
                     worst = max(worst, over_mb)
-                    _say(f"{name}{query}: {duration_s:.0f} s in {len(data) / 1e6:.0f} MB: {over_mb:.0f} MB over idle")
-    _say(f"at most {worst:.0f} MB over {idle_mb:.0f} MB at rest; {_ALLOWED_MB} MB are allowed")
+                    say(f"{name}{query}: {duration_s:.0f} s in {len(data) / 1e6:.0f} MB: {over_mb:.0f} MB over idle")
+    say(f"at most {worst:.0f} MB over {idle_mb:.0f} MB at rest; {_ALLOWED_MB} MB are allowed")
     return int(worst > _ALLOWED_MB)
 
 
@@ -60,11 +61,6 @@ def _post(url: str, data: bytes) -> float:
     response.raise_for_status()
     duration_s: float = response.json()["duration_s"]
     return duration_s
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
