@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -31,14 +32,16 @@ def main() -> int:
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
     logs.configure(settings.log_level)
-    with scratch_folder() as uploads:
+    with scratch_folder() as scratch:
+        # For the processes that this one starts, and for this one.
+        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
         # The page's framework reads it when it is imported.
-        os.environ.setdefault("GRADIO_TEMP_DIR", str(uploads))
-        return _serve(settings, uploads)
+        os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch / "page"))
+        return _serve(settings, scratch)
 
 
-def _serve(settings: "Settings", uploads: Path) -> int:
-    """The exit code. uploads: what to delete when there is no time to return."""
+def _serve(settings: "Settings", scratch: Path) -> int:
+    """The exit code. scratch: what to delete when there is no time to return."""
     # Here, as these take long, and what was wrong so far has been told at once.
     import uvicorn
 
@@ -54,7 +57,7 @@ def _serve(settings: "Settings", uploads: Path) -> int:
         server.should_exit = True
 
     def exit_now() -> NoReturn:
-        shutil.rmtree(uploads, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(128 + signal.SIGTERM)
 
     try:

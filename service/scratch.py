@@ -1,4 +1,4 @@
-"""The folder for uploads of the page: private, gone at exit, swept at the next start if the service was killed."""
+"""The folder for all temporary files: private, gone at exit, swept at the next start if the service was killed."""
 
 import fcntl
 import os

@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 def load_engine(settings: Settings) -> Engine:
     """Blocks until the model can answer. Raises StartupError when somebody must change something first."""
-    # Bars are no log lines.
+    # Bars are no log lines, and the client's own handler writes none that are JSON.
     disable_progress_bars()
+    logging.getLogger("huggingface_hub").handlers.clear()
     # Health checks come first, here too.
     lower_priority()
     started = time.perf_counter()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_stand_in import HubStandIn, Token
+from tests.service_process import Service, Start
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
@@ -58,3 +59,18 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-genre"
     save(folder, GENRES)
     return folder
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[Service] = []
+
+    def start_one(**settings: str) -> Service:
+        started.append(Service(**settings))
+        return started[-1]
+
+    yield start_one
+    for service in started:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.wait()

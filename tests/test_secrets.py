@@ -11,7 +11,7 @@ import pytest
 
 from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
-from tests.test_service_process import Service, publish
+from tests.service_process import Service, publish
 
 KEY = "key-of-a-client-0123456789"
 WRONG = "key-of-a-stranger-0123456789"

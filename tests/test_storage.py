@@ -1,10 +1,9 @@
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.disks import disk
 from tests.processes import run
 from training.storage import is_full
 
@@ -13,14 +12,9 @@ _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthe
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 100 kB, which holds one made clip of two seconds and not twenty."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False).returncode != 0:
-        pytest.skip("mounting a small disk needs more rights")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    """It holds one made clip of two seconds and not twenty."""
+    with disk(tmp_path / "disk", size="100k") as folder:
+        yield folder
 
 
 def test_a_disk_that_fills_while_clips_are_prepared_is_named(

@@ -1,0 +1,93 @@
+"""`python -m service` as a process of its own, with its log and its signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.hub_stand_in import HubStandIn
+
+START_S = 60
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of a service: what the tests run in, without settings that happen to be there."""
+    kept = {"PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY"}
+    return {name: value for name, value in os.environ.items() if name in kept} | {"OMP_NUM_THREADS": "1"} | settings
+
+
+class Service:
+    """A running `python -m service`, and its log as it grows."""
+
+    def __init__(self, **settings: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service"],
+            env=environment(PORT=str(port), **settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        # A daemon, so that a test which fails early does not hold up the end of all.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.lines += self.process.stderr
+
+    def wait_for(self, path: str, status: int = 200) -> httpx2.Response:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                response = httpx2.get(f"{self.url}{path}", timeout=5)
+                if response.status_code == status:
+                    return response
+            except httpx2.TransportError:
+                pass
+            assert time.monotonic() < deadline and self.process.poll() is None, "".join(self.lines)
+            time.sleep(0.02)
+
+    def classify(self, data: bytes, name: str = "song.mp3") -> httpx2.Response:
+        return httpx2.post(f"{self.url}/classify", files={"file": (name, data)}, timeout=START_S)
+
+    def wait(self) -> int:
+        """The exit code."""
+        code = self.process.wait(timeout=START_S)
+        self._reader.join()
+        assert self.process.stdout is not None
+        assert self.process.stdout.read() == ""
+        self.process.stdout.close()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit code after a signal."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+Start = Callable[..., Service]
+
+
+def publish(hub: HubStandIn, repo_id: str, model_folder: Path, **options: Any) -> None:
+    hub.create_repo(repo_id, **options)
+    hub.commit(repo_id, {path.name: path.read_bytes() for path in model_folder.iterdir()})
