@@ -233,13 +233,13 @@ def test_admission_forgets_a_request_that_fails() -> None:
 
 def test_admission_refuses_what_could_not_be_answered_in_time() -> None:
     admission = Admission(10_000, deadline_s=10)
-    with admission.reserve(60, speed=10):
-        with pytest.raises(Overloaded) as refused, admission.reserve(60, speed=10):
+    with admission.reserve(30, speed=10):
+        with pytest.raises(Overloaded) as refused, admission.reserve(40, speed=10):
             pass
-        # 85 s of audio are planned within 10 s: 35 s too many, at 10 s a second.
-        assert refused.value.retry_after_s == 4
-        with admission.reserve(25, speed=10):
-            assert admission.waiting_s == 85
+        # 45 s of audio are planned within 10 s: 25 s too many, at 10 s a second.
+        assert refused.value.retry_after_s == 3
+        with admission.reserve(15, speed=10):
+            assert admission.waiting_s == 45
 
 
 def test_admission_says_so_when_there_will_never_be_time() -> None:
