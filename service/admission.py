@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from service.errors import AudioTooLong, Overloaded
 
-# Of the deadline, what the queue may be planned to take: what is admitted shall be answered, also when a neighbour takes
-# half of the machine meanwhile, and by default within DRAIN_TIMEOUT_S. A longer queue only makes everybody wait.
+# Of the deadline, what the queue may be planned to take: what is admitted shall be answered, also when a neighbour
+# takes half of the machine meanwhile, and by default within DRAIN_TIMEOUT_S. A longer queue only makes everybody wait.
 _PLANNED = 0.45
 
 

@@ -11,8 +11,9 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi_offline import FastAPIOffline
 
-from service import api, problems, security, uploads
+from service import api, headers, problems, security, uploads
 from service.admission import Admission
 from service.body import BodyLimit
 from service.classify import Bounds, Classifier
@@ -22,7 +23,6 @@ from service.drain import Drain, DrainGate
 from service.engine import Engine
 from service.errors import StartupError, Unauthorized
 from service.gate import Gate
-from service.headers import SecurityHeaders
 from service.metrics import Metrics
 from service.middleware import RequestLog
 from service.page_routes import PageRoutes
@@ -105,12 +105,14 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
             task.cancel()
         classifier.close()
 
-    app = FastAPI(
+    # What it adds: Swagger's scripts come from here. Visitors of /docs type their keys into them.
+    app = FastAPIOffline(
         title="Music genre service",
         description="Which genre is a recording?",
         version=version("music-genre-service"),
         lifespan=lifespan,
         redoc_url=None,
+        static_url=headers.DOCS_FILES,
     )
     app.state.classifier = classifier
     app.state.metrics = metrics
@@ -144,6 +146,6 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         expose_headers=["X-Request-ID", "Retry-After"],
     )
     app.add_middleware(RequestLog, metrics=metrics)
-    app.add_middleware(SecurityHeaders, page=page.PATH)
+    app.add_middleware(headers.SecurityHeaders, page=page.PATH)
     app.add_middleware(CorrelationIdMiddleware)
     return app

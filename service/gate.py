@@ -6,10 +6,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import login, problems
 from service.errors import Unauthorized
+from service.headers import DOCS_FILES
 from service.metrics import Metrics
 from service.security import KeyRing
 
-OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"}
+OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
+    f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
+}
 """What anybody may ask for, and GET of `/`, which leads to the page."""
 
 _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-API-Key: <key>`."

@@ -389,6 +389,15 @@ def test_every_answer_carries_the_security_headers_and_no_banner(client: TestCli
             assert answer["cache-control"] == "no-store"
 
 
+def test_the_documentation_and_its_scripts_come_from_here_and_need_no_key(client: TestClient) -> None:
+    page = client.get("/docs").text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert address.startswith("/docs/static/")
+        assert client.get(address).status_code == 200
+
+
 # The port of the metrics
 
 
