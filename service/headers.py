@@ -15,7 +15,8 @@ _ALWAYS = {
 _NO_FRAMES = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 # An answer is data: a browser that shows it runs and loads nothing.
 _DATA = f"default-src 'none'; {_NO_FRAMES}"
-# The page's framework writes scripts and styles into its HTML, and plays recordings from blobs.
+# The page's framework writes scripts and styles into its HTML, compiles scripts (without 'unsafe-eval' the page stays
+# empty), and plays recordings from blobs.
 _PAGE = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
