@@ -41,8 +41,19 @@ def variables(stage: list[Instruction]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def expect_each_key_once(node: Any) -> None:
+    """As Docker does, and the Python library does not. `DECODERS` stood twice."""
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value]
+        assert len(names) == len(set(names)), names
+        for _, value in node.value:
+            expect_each_key_once(value)
+
+
 def composed(name: str) -> dict[str, Any]:
-    service: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
+    text = (ROOT / "docker-compose.yml").read_text()
+    expect_each_key_once(yaml.compose(text))
+    service: dict[str, Any] = yaml.safe_load(text)["services"][name]
     return service
 
 
