@@ -1,8 +1,10 @@
 """Where the graph of a model is: in its repo, in the cache, or made now."""
 
+import errno
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,7 +41,7 @@ def graph_of(artefact: Artefact) -> Path:
         if (artefact.folder / name).is_file() and (name in artefact.graphs or name == _FLOAT):
             _verify(artefact, name)
             return artefact.folder / name
-    cache = _cache() / _key(artefact)
+    cache = _cache(artefact) / _key(artefact)
     graph = cache / "model.xml"
     if not graph.is_file():
         _convert_into(cache, artefact)
@@ -72,16 +74,23 @@ def _key(artefact: Artefact) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _cache() -> Path:
-    """Beside the models that the Hub client keeps; where that may not be written, a folder for this process alone."""
+def _cache(artefact: Artefact) -> Path:
+    """Beside the models that the Hub client keeps; without room or rights there, a folder for this process alone."""
     cache = Path(constants.HF_HOME) / "music-genre"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
+        if not (cache / _key(artefact)).exists() and shutil.disk_usage(cache).free < _most_bytes(artefact):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        logger.warning("HF_HOME cannot be written: the graph is converted anew at each start.")
+        logger.warning("HF_HOME cannot be written or is full: the graph is converted anew at each start.")
         return Path(tempfile.mkdtemp(prefix="music-genre-graph-"))
     return cache
+
+
+def _most_bytes(artefact: Artefact) -> int:
+    """Of a graph in float32: twice the weights, should these be in 16 bits."""
+    return 2 * sum(path.stat().st_size for path in artefact.folder.glob("*.safetensors"))
 
 
 def _convert_into(cache: Path, artefact: Artefact) -> None:

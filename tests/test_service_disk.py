@@ -13,22 +13,26 @@ from tests.hub_stand_in import HubStandIn
 from tests.service_process import Start, publish
 
 
+@pytest.mark.parametrize("why", ["read-only", "full"])
 def test_with_a_cache_that_cannot_be_written_it_serves_and_leaves_nothing(
-    hub: HubStandIn, model_folder: Path, start: Start, tmp_path: Path
+    hub: HubStandIn, model_folder: Path, start: Start, tmp_path: Path, why: str
 ) -> None:
-    publish(hub, "owner/disk-warm", model_folder)
+    model_id = f"owner/warm-and-{why}"
+    publish(hub, model_id, model_folder)
     (tmp_path / "tmp").mkdir()
-    with disk(tmp_path / "home", size="500M") as home:
-        snapshot_download("owner/disk-warm", cache_dir=home / "hub")
-        make_read_only(home)
-        service = start(MODEL_ID="owner/disk-warm", HF_HOME=str(home), TMPDIR=str(tmp_path / "tmp"))
+    with disk(tmp_path / "home", size="200k") as home:
+        snapshot_download(model_id, cache_dir=home / "hub")
+        if why == "read-only":
+            make_read_only(home)
+        service = start(MODEL_ID=model_id, HF_HOME=str(home), TMPDIR=str(tmp_path / "tmp"))
         service.wait_for("/readyz")
         service.wait_for("/ui/")
+        assert httpx2.get(f"{service.url}/model").json()["backend"].startswith("openvino")
         answer = service.classify(encode(sweep(3.0), "mp3"))
         assert answer.status_code == 200, answer.text
         assert service.stop() == 0
     warnings = [entry["message"] for entry in service.log if entry["level"] != "INFO"]
-    assert warnings == ["HF_HOME cannot be written: the graph is converted anew at each start."]
+    assert warnings == ["HF_HOME cannot be written or is full: the graph is converted anew at each start."]
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
