@@ -133,7 +133,12 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     app.add_middleware(PageRoutes, page=page.PATH)
     if keys:
         app.add_middleware(Gate, keys=keys, metrics=metrics, page=page.PATH)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_upload_bytes,
+        timeout_s=settings.upload_timeout_s,
+        advice="Send a shorter or more compressed recording.",
+    )
     app.add_middleware(DrainGate, drain=drain)
     if settings.metrics_port:
         app.add_middleware(MetricsPort, port=settings.metrics_port)

@@ -12,16 +12,17 @@ from service.errors import ClientGone, PayloadTooLarge, ServiceError, UploadTime
 
 class BodyLimit:
     """Refuses bodies over `max_bytes`, by Content-Length before a byte is read and while a chunked one arrives, and
-    those that have not arrived after `timeout_s`.
+    those that have not arrived after `timeout_s`. advice: what to do about a body that is too large.
 
     Whoever reads a refused body, or one whose client has hung up, gets a MultiPartException, as readers of forms, the
     page's among them, delete what they have stored when they meet it. What they answer then is dropped.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float, advice: str) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.timeout_s = timeout_s
+        self.advice = advice
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,6 +73,4 @@ class BodyLimit:
             await problems.problem(refusal)(scope, receive, send)
 
     def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"The upload is larger than {self.max_bytes / 1e6:g} MB. Send a shorter or more compressed recording."
-        )
+        return PayloadTooLarge(f"The request is larger than {self.max_bytes / 1e6:g} MB. {self.advice}")

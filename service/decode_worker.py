@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 
 from service.audio import AudioError, AudioFile, Progress, Waveform, WindowReader, open_audio
+from service.errors import place_of
 
 LENGTH = struct.Struct("!I")
 """How a message begins."""
@@ -93,7 +94,7 @@ def main() -> None:
             _send(connection, {"error": error.type, "detail": error.detail})
         except Exception as error:
             # Out of memory, or a bug: nobody knows what state the libraries are in, so this process ends.
-            _send(connection, {"failure": _where(error)})
+            _send(connection, {"failure": place_of(error)})
             return
         else:
             _send(connection, {"progress": asdict(progress), "samples": len(samples)}, samples)
@@ -137,16 +138,6 @@ def _limited(cpu_s: int, wall_s: float) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _where(error: Exception) -> str:
-    """The kind of an error and its place; not its message, which may quote the upload."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return type(error).__name__
-    return f"{type(error).__name__} at {os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"
 
 
 def _send(connection: socket.socket, answer: dict[str, Any], samples: Waveform = _NOTHING) -> None:

@@ -24,6 +24,7 @@ ServiceError
 StartupError                no HTTP: the service cannot start until somebody changes something
 """
 
+import os
 from typing import ClassVar
 
 
@@ -157,3 +158,13 @@ class InternalError(ServiceError):
 
 class StartupError(Exception):
     """The service cannot start. The message is one line: what is wrong and what to do about it."""
+
+
+def place_of(error: BaseException | None) -> str:
+    """The kind of an error and its place in the code; not its message, which may quote what a client sent."""
+    traceback = error.__traceback__ if error else None
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return type(error).__name__
+    return f"{type(error).__name__} at {os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno}"

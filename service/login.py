@@ -15,6 +15,7 @@ from service.security import SESSION_S, KeyRing
 COOKIE = "access-token-music-genre"
 
 _MAX_FORM_BYTES = 4_096
+_FORM_S = 10.0
 _FAILURE_S = 1.0
 _MAX_FAILURES = 20
 """Failed logins that wait for their answer at the same time."""
@@ -95,11 +96,16 @@ class Login:
 
 
 async def _password(request: Request) -> bytes:
+    """Nothing where the form is too long, or too long on its way."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_FORM_BYTES:
-            return b""
+    try:
+        async with asyncio.timeout(_FORM_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_FORM_BYTES:
+                    return b""
+    except TimeoutError:
+        return b""
     fields = parse_qs(body.decode("latin-1"), encoding="latin-1")
     return fields.get("password", [""])[0].encode("latin-1")
 

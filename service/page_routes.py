@@ -8,18 +8,25 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import StorageFull
+from service.body import BodyLimit
+from service.errors import StorageFull, place_of
 
 logger = logging.getLogger(__name__)
 
 _API = "/gradio_api"
 _FILE = f"{_API}/file="
+_UPLOAD = f"{_API}/upload"
 _ROUTES = {"", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"} | {
     f"{_API}{route}"
     for route in ("/app_id", "/info", "/upload", "/upload_progress", "/queue/join", "/queue/data", "/queue/status")
     + ("/cancel", "/reset", "/startup-events", "/theme.css")
 }
+_ANSWERS = (f"{_API}/queue/data", f"{_API}/call/")
 _FOLDERS = ("/assets/", "/static/", "/svelte/", f"{_API}/call/", f"{_API}/heartbeat/", _FILE)
+# What a visitor sends besides recordings, such as the names of fifty of them: the framework keeps all of it.
+_MESSAGE_BYTES = 64_000
+_MESSAGE_S = 30.0
+
 _FILE_HEADERS = {
     *("accept-ranges", "content-disposition", "content-length", "content-range", "content-type", "etag"),
     *("last-modified", "transfer-encoding"),
@@ -27,11 +34,14 @@ _FILE_HEADERS = {
 
 
 class PageRoutes:
-    """Answers 404 for every route of the page at `page` that is not listed here."""
+    """Answers 404 for every route of the page at `page` that is not listed here, and 413 for long messages to it."""
 
     def __init__(self, app: ASGIApp, *, page: str) -> None:
         self.app = app
         self.page = page
+        self._small = BodyLimit(
+            app, max_bytes=_MESSAGE_BYTES, timeout_s=_MESSAGE_S, advice="Recordings are uploaded, files one by one."
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{self.page}/"):
@@ -41,11 +51,12 @@ class PageRoutes:
             return await problems.plain(404, "Not Found", "Not Found")(scope, receive, send)
 
         is_file = route.startswith(_FILE)
-        failed = False
+        started = failed = False
 
         async def send_ours(message: Message) -> None:
-            nonlocal failed
+            nonlocal started, failed
             if message["type"] == "http.response.start":
+                started = True
                 # The framework answers its own failures in plain text, and raises them afterwards.
                 failed = message["status"] == 500
                 if is_file:
@@ -53,14 +64,21 @@ class PageRoutes:
             if not failed:
                 await send(message)
 
+        app = self.app if route.rstrip("/") == _UPLOAD else self._small
         try:
-            await self.app(scope, receive, send_ours)
+            await app(scope, receive, send_ours)
         except OSError as error:
             if not failed or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE}:
                 raise
             logger.error("An upload could not be stored: %s", error.strerror)
             detail = "The service has no room for the upload. Try again later, or with a smaller file."
             return await problems.problem(StorageFull(detail))(scope, receive, send)
+        except Exception as error:
+            # Told in the stream itself: nobody knows a visitor of that name, or not any more.
+            if not started or failed or not route.startswith(_ANSWERS):
+                raise
+            logger.info("a stream of answers broke off", extra={"reason": place_of(error)})
+            await send({"type": "http.response.body"})
         if failed:
             await problems.internal_error()(scope, receive, send)
 

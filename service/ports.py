@@ -18,6 +18,7 @@ class MetricsPort:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         path = scope["path"]
-        if path not in _OPERATE if scope["server"][1] == self.port else path == "/metrics":
+        # Not only the path itself: the router lets a line break after it pass.
+        if path not in _OPERATE if scope["server"][1] == self.port else path.startswith("/metrics"):
             return await problems.plain(404, "Not Found", "Not Found")(scope, receive, send)
         await self.app(scope, receive, send)

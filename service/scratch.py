@@ -3,12 +3,15 @@
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PREFIX = "music-genre-service-"
+# A name that nobody gives to a folder of their own: it is deleted.
+_PREFIX = ".music-genre-scratch-"
+_MODE = 0o700
 
 
 @contextmanager
@@ -39,11 +42,12 @@ def _make(parent: Path) -> tuple[Path, int]:
 
 
 def _sweep(folder: Path) -> None:
-    """Of another user, or of a service that runs: it stays."""
+    """Of another user, open to others, or of a service that runs: it stays."""
     with suppress(OSError):
         lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
         try:
-            if os.fstat(lock).st_uid == os.getuid():
+            status = os.fstat(lock)
+            if status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) == _MODE:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder)
         finally:

@@ -32,6 +32,9 @@ _CLIENT_S = 10.0
 _CLOSING_S = 1
 """Seconds that connections which only listen, such as those of open pages, keep the server after the drain."""
 
+_EXIT_S = 1
+"""Seconds that everything else takes until the process is gone."""
+
 _SLICE_BYTES = 8_192
 _WRITING_MS = 30_000
 _RETRY_S = 5
@@ -57,7 +60,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._drain.begin()
-        deadline = time.monotonic() + self._drain_timeout_s - _CLOSING_S
+        deadline = time.monotonic() + self._drain_timeout_s - _CLOSING_S - _EXIT_S
         while not self._drain.done and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_S)
         self.config.timeout_graceful_shutdown = _CLOSING_S
@@ -89,6 +92,7 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(cast(asyncio.Transport, _Lingering(transport, self._is_uploading, self.loop)))
+            self._close_now = transport.close
             _bound_writing(transport)
             if len(self.connections) > max_connections and self.server and self.server[1] != uncounted_port:
                 detail = "The service has as many connections as it takes. Try again later."
@@ -120,7 +124,7 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
             if self.cycle is not None and not self.cycle.response_complete:
                 self._stop_waiting()
             elif self._waiting is None:
-                self._waiting = self.loop.call_later(_CLIENT_S, self.transport.close)
+                self._waiting = self.loop.call_later(_CLIENT_S, self._close_now)
 
         def _stop_waiting(self) -> None:
             if self._waiting is not None:
@@ -162,8 +166,12 @@ class _Lingering:
     def close(self) -> None:
         if self.is_closing() or not self._is_uploading():
             return self._transport.close()
+        try:
+            self._transport.write_eof()
+        except OSError:
+            # It has just gone.
+            return self._transport.close()
         self._lingers = True
-        self._transport.write_eof()
         self._transport.resume_reading()
         self._loop.call_later(_CLIENT_S, self._transport.close)
 

@@ -1,5 +1,6 @@
 """Slow and rude clients against the real process: each costs its own connection, and leaves nothing behind."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.server import _Lingering
 from tests.audio_files import encode, sweep
 from tests.service_process import Service
 
@@ -181,6 +183,26 @@ def test_who_wants_the_connection_closed_is_heard_out(service: Service, version:
             connection.sendall(bytes(100_000))
             time.sleep(0.005)
         assert problem(read(connection)) == (413, "payload-too-large")
+
+
+def test_who_is_gone_is_not_heard_out() -> None:
+    """Found by an attacker, as a traceback in the log."""
+
+    async def leave() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = socket.create_connection(server.getsockname())
+            accepted, _ = server.accept()
+            transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            client.close()
+            lingering = _Lingering(transport, lambda: True, loop)
+            lingering.close()
+            assert lingering.is_closing()
+            await asyncio.sleep(0.1)
+            assert accepted.fileno() == -1
+
+    asyncio.run(leave())
 
 
 @pytest.mark.slow

@@ -42,16 +42,20 @@ def test_it_is_private_and_gone_at_the_end(hold: "subprocess.Popen[str]", tmp_pa
 def test_that_of_a_killed_service_is_swept_at_the_next_start_and_no_other(
     hold: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    mine, elsewhere = tmp_path / "mine", tmp_path / "music-genre-service-elsewhere"
+    mine, elsewhere = tmp_path / "mine", tmp_path / ".music-genre-scratch-elsewhere"
     mine.mkdir()
     elsewhere.symlink_to(mine)
-    with hold, start() as other:
-        killed, running = folder_of(hold), folder_of(other)
+    # Unpacked here by somebody, and more or less by chance of that name.
+    others = [tmp_path / "music-genre-service-main", tmp_path / ".music-genre-scratch-notes"]
+    for other in others:
+        other.mkdir(mode=0o755)
+    with hold, start() as second:
+        killed, running = folder_of(hold), folder_of(second)
         hold.kill()
         hold.wait()
         assert (killed / "upload.mp3").exists()
         with start() as third:
             new = folder_of(third)
-            assert set(tmp_path.iterdir()) == {running, new, mine, elsewhere}
+            assert set(tmp_path.iterdir()) == {running, new, mine, elsewhere, *others}
             assert (running / "upload.mp3").exists()
-    assert set(tmp_path.iterdir()) == {mine, elsewhere}
+    assert set(tmp_path.iterdir()) == {mine, elsewhere, *others}

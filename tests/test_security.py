@@ -13,9 +13,12 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.routing import Mount
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from service import login
 from service.app import create_app
 from service.errors import StartupError
 from service.gate import OPEN
@@ -398,6 +401,19 @@ def test_the_documentation_and_its_scripts_come_from_here_and_need_no_key(client
         assert client.get(address).status_code == 200
 
 
+def test_a_login_that_does_not_arrive_is_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It held up the end of the service."""
+    monkeypatch.setattr(login, "_FORM_S", 0.1)
+
+    async def wait() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("it waited")
+
+    scope = {"type": "http", "method": "POST", "path": "/ui/login", "headers": []}
+    answer = asyncio.run(login.Login(KeyRing([KEY], None)).log_in(Request(scope, wait)))
+    assert answer.status_code == 401
+
+
 # The port of the metrics
 
 
@@ -405,7 +421,8 @@ def test_metrics_can_have_a_port_of_their_own(model_folder: Path) -> None:
     settings = Settings(model_id=str(model_folder), metrics_port=9_000, api_keys=KEY)
     app = create_app(settings, on_startup_failure=lambda: None)
     main, metrics = TestClient(app), TestClient(app, base_url="http://service:9000")
-    expect_problem(main.get("/metrics", headers=bearer(KEY)), 404, "about:blank")
+    for path in ("/metrics", "/metrics%0a", "/metrics/"):
+        expect_problem(main.get(path, headers=bearer(KEY)), 404, "about:blank")
     assert main.get("/livez").status_code == 200
     assert "genre_http_requests_total" in metrics.get("/metrics").text
     assert metrics.get("/livez").status_code == 200

@@ -4,6 +4,7 @@ one, which the limit of a request then refuses as a whole."""
 from typing import Any
 
 MOST_FILES = 50
+_LONGEST_NAME = 255
 
 #: Sends the files, then triggers `upload` with the path of each, or none where it could not be sent.
 SCRIPT = """
@@ -43,4 +44,6 @@ def files_of(event: object) -> list[tuple[str, str | None]]:
     if not isinstance(files, list):
         return []
     pairs = [(file.get("name"), file.get("path")) for file in files[:MOST_FILES] if isinstance(file, dict)]
-    return [(name, path if isinstance(path, str) else None) for name, path in pairs if isinstance(name, str)]
+    return [
+        (name[:_LONGEST_NAME], path if isinstance(path, str) else None) for name, path in pairs if isinstance(name, str)
+    ]

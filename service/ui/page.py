@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classify import Classifier
+from service.ui.visitors import Visitors
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Page:
             await stack.enter_async_context(gradio_app.router.lifespan_context(gradio_app))
             gradio_app.get_blocks().run_startup_events()
             await gradio_app.get_blocks().run_extra_startup_events()
+            watching = asyncio.create_task(Visitors(gradio_app.get_blocks()._queue).watch())
+            stack.callback(watching.cancel)
         except Exception:
             logger.exception("The page could not be loaded; the API works without it.")
             return
@@ -89,9 +92,10 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
     """Gradio's application, not started yet."""
     import gradio as gr
 
-    from service.ui import theme
+    from service.ui import theme, tracebacks
     from service.ui.blocks import build
 
+    tracebacks.to_log()
     blocks = build(classifier, max_upload_bytes=max_upload_bytes)
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then
     # read every file of the server by posting its path.

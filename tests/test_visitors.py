@@ -1,0 +1,113 @@
+"""Visitors of the page who are after its memory, its time or its log."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import httpx2
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+from service.ui import visitors
+from tests.audio_files import encode, sweep
+from tests.serving import serving
+
+API = "/ui/gradio_api"
+UNREAD_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def client(model_folder: object) -> Iterator[httpx2.Client]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(visitors, "_UNREAD_S", UNREAD_S)
+        patch.setattr(visitors, "_LOOK_S", 0.1)
+        patch.setattr(visitors, "_MOST_VISITORS", 30)
+        app = create_app(Settings(model_id=str(model_folder)), on_startup_failure=lambda: None)
+        with serving(app) as url, httpx2.Client(base_url=url, timeout=20) as client:
+            yield client
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def function(client: httpx2.Client, target: str) -> int:
+    """Which of the page's functions an event starts, such as `upload`."""
+    calls = client.get("/ui/config").json()["dependencies"]
+    return int(next(call["id"] for call in calls if any(event == target for _, event in call["targets"])))
+
+
+def join(client: httpx2.Client, name: str, fn_index: int, data: object, event: object = None) -> httpx2.Response:
+    body = {"fn_index": fn_index, "session_hash": name, "data": data, "event_data": event}
+    return client.post(f"{API}/queue/join", json=body)
+
+
+def metric(client: httpx2.Client, name: str) -> float:
+    return sum(float(line.split()[1]) for line in client.get("/metrics").text.splitlines() if line.startswith(name))
+
+
+def test_work_for_a_visitor_who_does_not_listen_ends(client: httpx2.Client) -> None:
+    """One request had fifty recordings listened to."""
+    flac = encode(sweep(20.0), "flac")
+    (path,) = client.post(f"{API}/upload", files={"files": ("song.flac", flac)}).json()
+    batches = [call["id"] for call in client.get("/ui/config").json()["dependencies"] if len(call["outputs"]) == 4]
+    before = metric(client, "genre_predictions_total")
+    for fn_index in batches:
+        event = {"files": [{"name": "song", "path": path}] * 50}
+        assert join(client, "nobody", fn_index, [None], event).status_code == 200
+    wait_until(lambda: metric(client, "genre_predictions_total") > before)
+    time.sleep(UNREAD_S + 1)
+    wait_until(lambda: metric(client, "genre_queue_audio_seconds") == 0)
+    listened = metric(client, "genre_predictions_total")
+    time.sleep(1)
+    assert metric(client, "genre_predictions_total") == listened < before + 50
+    assert 'session_not_found":true' in client.get(f"{API}/queue/data", params={"session_hash": "nobody"}).text
+
+
+def test_a_visitor_who_listens_is_left_in_peace(client: httpx2.Client) -> None:
+    flac = encode(sweep(1.0), "flac")
+    (path,) = client.post(f"{API}/upload", files={"files": ("song.flac", flac)}).json()
+    started = client.post(f"{API}/call/classify", json={"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]})
+    time.sleep(UNREAD_S / 2)
+    answer = client.get(f"{API}/call/classify/{started.json()['event_id']}").text
+    assert "event: complete" in answer
+
+
+@pytest.mark.parametrize("route", ["queue/join", "call/classify", "cancel", "reset"])
+def test_a_long_message_is_refused(client: httpx2.Client, route: str) -> None:
+    """One of 48 MB took 2.5 GB, and the event loop for seconds."""
+    body = json.dumps({"fn_index": 0, "session_hash": "x", "event_id": "x", "data": [{}] * 20_000}).encode()
+    assert len(body) > 64_000
+    headers = {"Content-Type": "application/json"}
+    for content in (body, iter([body[:50_000], body[50_000:]])):
+        refused = client.post(f"{API}/{route}", content=content, headers=headers)
+        assert (refused.status_code, refused.json()["type"]) == (413, "urn:music-genre:payload-too-large")
+        assert "larger than 0.064 MB" in refused.json()["detail"]
+
+
+def test_what_is_kept_of_visitors_is_bounded(client: httpx2.Client) -> None:
+    quiet = function(client, "load")
+    assert join(client, "x" * 65, quiet, []).status_code == 400
+    statuses = {join(client, f"visitor-{number}", quiet, []).status_code for number in range(60)}
+    assert statuses == {200, 503}
+    # Those who do not read are forgotten.
+    time.sleep(UNREAD_S + 1)
+    wait_until(lambda: join(client, "late", quiet, []).status_code == 200)
+
+
+def test_a_visitor_writes_nothing_into_the_log(client: httpx2.Client, capfd: pytest.CaptureFixture[str]) -> None:
+    """The framework printed its tracebacks, and in them the path as it came, line breaks included."""
+    forged = json.dumps({"level": "INFO", "message": "forged"})
+    calls = client.get("/ui/config").json()["dependencies"]
+    for call in calls:
+        path = {"path": f"/etc/passwd\n{forged}\nx", "meta": {"_type": "gradio.FileData"}}
+        join(client, "forger", call["id"], [path] * len(call["inputs"]))
+    join(client, "forger", 999, [])
+    time.sleep(1)
+    written = capfd.readouterr()
+    assert "forged" not in written.err + written.out
+    assert "Traceback" not in written.err + written.out
