@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from asgi_correlation_id import CorrelationIdMiddleware
+from asgi_correlation_id.middleware import is_valid_uuid4
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
@@ -37,6 +38,12 @@ logger = logging.getLogger(__name__)
 # Two, so that one file that hangs does not stop everybody; more than a few cores' worth feed any GPU.
 _FEWEST_DECODERS = 2
 _MOST_DECODERS = 8
+
+# A UUID with its dashes.
+_LONGEST_REQUEST_ID = 36
+
+# Besides the one file that is wanted; what is no file is kept in memory.
+_FORM_LIMITS = {"max_files": 10, "max_fields": 10, "max_part_size": 10_000}
 
 # The page keeps so many uploads of the largest size, or as many bytes in smaller ones.
 _KEPT_UPLOADS = 10
@@ -112,6 +119,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         version=version("music-genre-service"),
         lifespan=lifespan,
         redoc_url=None,
+        form_limits=_FORM_LIMITS,
         static_url=headers.DOCS_FILES,
     )
     app.state.classifier = classifier
@@ -152,5 +160,10 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     )
     app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(headers.SecurityHeaders, page=page.PATH)
-    app.add_middleware(CorrelationIdMiddleware)
+    app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)
     return app
+
+
+def _is_request_id(value: str) -> bool:
+    """One of ours, or of a proxy: it is logged."""
+    return len(value) <= _LONGEST_REQUEST_ID and is_valid_uuid4(value)

@@ -1,18 +1,20 @@
-"""Bounds on a request's body, in plain ASGI: its bytes, and the seconds that it may take to arrive."""
+"""Bounds on a request's body, in plain ASGI: its bytes, the seconds that it may take to arrive, and its charset."""
 
 import asyncio
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import ClientGone, PayloadTooLarge, ServiceError, UploadTimeout
+from service.errors import ClientGone, InvalidParameter, PayloadTooLarge, ServiceError, UploadTimeout
 
 
 class BodyLimit:
     """Refuses bodies over `max_bytes`, by Content-Length before a byte is read and while a chunked one arrives, and
-    those that have not arrived after `timeout_s`. advice: what to do about a body that is too large.
+    those that have not arrived after `timeout_s`; also forms in another charset than UTF-8, as Python has some that
+    take quadratic time to decode. advice: what to do about a body that is too large.
 
     Whoever reads a refused body, or one whose client has hung up, gets a MultiPartException, as readers of forms, the
     page's among them, delete what they have stored when they meet it. What they answer then is dropped.
@@ -27,7 +29,10 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        declared = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        if _charset(headers) not in {b"utf-8", b"utf8"}:
+            return await problems.problem(InvalidParameter("Send the form in UTF-8."))(scope, receive, send)
+        declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > self.max_bytes:
             return await problems.problem(self._too_large())(scope, receive, send)
         deadline = asyncio.get_running_loop().time() + self.timeout_s
@@ -74,3 +79,8 @@ class BodyLimit:
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"The request is larger than {self.max_bytes / 1e6:g} MB. {self.advice}")
+
+
+def _charset(headers: Headers) -> bytes:
+    _, options = parse_options_header(headers.get("content-type"))
+    return options.get(b"charset", b"utf-8").lower()

@@ -23,6 +23,8 @@ class RequestLog:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        # Now, as a mounted application changes the path.
+        is_page = f"{scope['path']}/".startswith("/ui/")
         started = time.perf_counter()
         status = 0
 
@@ -40,11 +42,11 @@ class RequestLog:
                 raise
             await problems.internal_error()(scope, receive, send_noting_status)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            route = "/ui" if is_page else getattr(scope.get("route"), "path", None) or "unmatched"
+            self._record(scope, route, status, time.perf_counter() - started)
 
-    def _record(self, scope: Scope, status: int, elapsed_s: float) -> None:
+    def _record(self, scope: Scope, route: str, status: int, elapsed_s: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = _route(scope)
         self.metrics.http_requests.labels(method, route, str(status)).inc()
         self.metrics.http_request_duration.labels(route).observe(elapsed_s)
         logger.info(
@@ -56,10 +58,3 @@ class RequestLog:
                 "duration_ms": round(elapsed_s * 1e3, 1),
             },
         )
-
-
-def _route(scope: Scope) -> str:
-    """The template of the matched route, never the path itself: paths are unbounded."""
-    if f"{scope['path'].removeprefix(scope.get('root_path', ''))}/".startswith("/ui/"):
-        return "/ui"
-    return getattr(scope.get("route"), "path", None) or "unmatched"

@@ -26,7 +26,9 @@ _FOLDERS = ("/assets/", "/static/", "/svelte/", f"{_API}/call/", f"{_API}/heartb
 # What a visitor sends besides recordings, such as the names of fifty of them: the framework keeps all of it.
 _MESSAGE_BYTES = 64_000
 _MESSAGE_S = 30.0
+_MOST_QUERY_BYTES = 512
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE}
 _FILE_HEADERS = {
     *("accept-ranges", "content-disposition", "content-length", "content-range", "content-type", "etag"),
     *("last-modified", "transfer-encoding"),
@@ -47,7 +49,8 @@ class PageRoutes:
         if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{self.page}/"):
             return await self.app(scope, receive, send)
         route = scope["path"].removeprefix(self.page)
-        if route.rstrip("/") not in _ROUTES and not route.startswith(_FOLDERS) or "://" in route:
+        known = route.rstrip("/") in _ROUTES or route.startswith(_FOLDERS) and "://" not in route
+        if not known or len(scope["query_string"]) > _MOST_QUERY_BYTES:
             return await problems.plain(404, "Not Found", "Not Found")(scope, receive, send)
 
         is_file = route.startswith(_FILE)
@@ -67,18 +70,19 @@ class PageRoutes:
         app = self.app if route.rstrip("/") == _UPLOAD else self._small
         try:
             await app(scope, receive, send_ours)
-        except OSError as error:
-            if not failed or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE}:
-                raise
-            logger.error("An upload could not be stored: %s", error.strerror)
-            detail = "The service has no room for the upload. Try again later, or with a smaller file."
-            return await problems.problem(StorageFull(detail))(scope, receive, send)
         except Exception as error:
-            # Told in the stream itself: nobody knows a visitor of that name, or not any more.
-            if not started or failed or not route.startswith(_ANSWERS):
+            if failed and isinstance(error, OSError) and error.errno in _NO_ROOM:
+                logger.error("An upload could not be stored: %s", error.strerror)
+                detail = "The service has no room for the upload. Try again later, or with a smaller file."
+                return await problems.problem(StorageFull(detail))(scope, receive, send)
+            if started and not failed and not route.startswith(_ANSWERS):
                 raise
-            logger.info("a stream of answers broke off", extra={"reason": place_of(error)})
-            await send({"type": "http.response.body"})
+            # Without its message, which quotes the visitor.
+            logger.warning("the page's framework failed at a request", extra={"reason": place_of(error)})
+            if started and not failed:
+                # Told in the stream itself: nobody knows a visitor of that name, or not any more.
+                return await send({"type": "http.response.body"})
+            failed = True
         if failed:
             await problems.internal_error()(scope, receive, send)
 

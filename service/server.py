@@ -93,6 +93,8 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(cast(asyncio.Transport, _Lingering(transport, self._is_uploading, self.loop)))
             self._close_now = transport.close
+            # What asyncio reads at once, which the parser takes in one go while everybody else waits.
+            setattr(transport, "max_size", _SLICE_BYTES)  # noqa: B010
             _bound_writing(transport)
             if len(self.connections) > max_connections and self.server and self.server[1] != uncounted_port:
                 detail = "The service has as many connections as it takes. Try again later."

@@ -454,6 +454,7 @@ def test_no_label_takes_what_a_client_chooses(client: TestClient) -> None:
         client.get(f"/ui{number}")
         client.get(f"/ui/random/{number}")
         client.get(f"/livez/{number}")
+        client.get("/ui/config")
         client.request(f"METHOD{number}", "/livez")
     text = client.get("/metrics").text
     labels = dict.fromkeys(("route", "method"), set[str]())
@@ -463,6 +464,34 @@ def test_no_label_takes_what_a_client_chooses(client: TestClient) -> None:
     assert labels["method"] <= {"GET", "POST", "other"}
     assert _value(text, 'genre_http_requests_total{method="GET",route="unmatched",status="404"}') >= 60
     assert _value(text, 'genre_http_requests_total{method="other",route="/livez",status="405"}') >= 20
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "utf-16"])
+@pytest.mark.parametrize("path", ["/classify", "/ui/gradio_api/upload"])
+def test_a_form_in_another_charset_is_refused(client: TestClient, path: str, charset: str) -> None:
+    """Punycode takes quadratic time to decode: a field of a megabyte stopped everything for minutes."""
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    body = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--x--\r\n'
+    expect_problem(client.post(path, content=body, headers=headers), 422, "invalid-parameter", "UTF-8")
+
+
+@pytest.mark.parametrize("fields", [{"title": "x" * 20_000}, {f"field{number}": "x" for number in range(20)}])
+def test_fields_beside_the_file_are_few_and_small(client: TestClient, fields: dict[str, str]) -> None:
+    """They are kept in memory."""
+    response = client.post("/classify", files={"file": encode(sweep(1.0), "mp3")}, data=fields)
+    expect_problem(response, 422, "invalid-parameter", "not valid multipart")
+
+
+def test_some_fields_beside_the_file_are_left_out(client: TestClient) -> None:
+    response = client.post("/classify", files={"file": encode(sweep(1.0), "mp3")}, data={"title": "x" * 1_000})
+    assert response.status_code == 200
+
+
+def test_a_request_id_is_a_uuid_or_none_of_ours(client: TestClient) -> None:
+    good = "3f2b8c4e-7d6a-4b1f-9c0d-5e8a7b6c4d3f"
+    assert client.get("/livez", headers={"X-Request-ID": good}).headers["x-request-id"] == good
+    for bad in ("-" * 3_000 + good.replace("-", ""), "forged"):
+        assert client.get("/livez", headers={"X-Request-ID": bad}).headers["x-request-id"] != bad
 
 
 def test_a_request_leaves_one_log_line_without_its_file_name(

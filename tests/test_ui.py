@@ -351,8 +351,7 @@ def test_an_upload_that_finds_no_room_is_told_so(client: httpx2.Client) -> None:
 
 
 def test_a_failure_of_the_page_tells_nothing_of_itself(client: httpx2.Client) -> None:
-    body = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\ntext\r\n--x--\r\n'
-    response = client.post(f"{API}/upload", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    response = client.post(f"{API}/queue/join", json={"fn_index": 999, "session_hash": "x", "data": []})
     assert response.status_code == 500
     assert response.json()["type"] == "urn:music-genre:internal-error"
 

@@ -43,7 +43,7 @@ def function(client: httpx2.Client, target: str) -> int:
 
 def join(client: httpx2.Client, name: str, fn_index: int, data: object, event: object = None) -> httpx2.Response:
     body = {"fn_index": fn_index, "session_hash": name, "data": data, "event_data": event}
-    return client.post(f"{API}/queue/join", json=body)
+    return client.post(f"{API}/queue/join", content=json.dumps(body), headers={"Content-Type": "application/json"})
 
 
 def metric(client: httpx2.Client, name: str) -> float:
@@ -91,15 +91,39 @@ def test_a_long_message_is_refused(client: httpx2.Client, route: str) -> None:
 
 def test_what_is_kept_of_visitors_is_bounded(client: httpx2.Client) -> None:
     quiet = function(client, "load")
-    assert join(client, "x" * 65, quiet, []).status_code == 400
-    statuses = {join(client, f"visitor-{number}", quiet, []).status_code for number in range(60)}
-    assert statuses == {200, 503}
-    # Those who do not read are forgotten.
-    time.sleep(UNREAD_S + 1)
-    wait_until(lambda: join(client, "late", quiet, []).status_code == 200)
+    for name in ("x" * 65, "", "a b", "\ud800"):
+        assert join(client, name, quiet, []).status_code in {400, 422}
+    # Newcomers displace those who do not read.
+    for number in range(60):
+        assert join(client, f"visitor-{number}", quiet, []).status_code == 200
+    first, last = (client.get(f"{API}/queue/data", params={"session_hash": f"visitor-{n}"}).text for n in (0, 59))
+    assert 'session_not_found":true' in first
+    assert "process_completed" in last and 'session_not_found":true' not in last
 
 
-def test_a_visitor_writes_nothing_into_the_log(client: httpx2.Client, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_does_not_repeat_its_table_for_each_file(client: httpx2.Client) -> None:
+    """Unread answers to 2 MB of names took more than a gigabyte."""
+    batches = [call["id"] for call in client.get("/ui/config").json()["dependencies"] if len(call["outputs"]) == 4]
+    names = [{"name": "\N{GRINNING FACE}" * 80, "path": None}] * 50
+    for fn_index in batches:
+        assert join(client, f"batch-{fn_index}", fn_index, [None], {"files": names}).status_code == 200
+        answers = client.get(f"{API}/queue/data", params={"session_hash": f"batch-{fn_index}"})
+        assert answers.text.count("process_generating") <= 2
+        assert len(answers.content) < 400_000
+
+
+def test_an_upload_is_files_and_few(client: httpx2.Client) -> None:
+    """Texts were kept in memory."""
+    text = {"files": (None, "x" * 100_000)}
+    assert client.post(f"{API}/upload", files=text).status_code == 400
+    many = [("files", (f"{number}.wav", b"x")) for number in range(20)]
+    assert client.post(f"{API}/upload", files=many).status_code == 400
+    assert client.get(f"{API}/upload_progress", params={"upload_id": "x" * 1_000}).status_code == 404
+
+
+def test_a_visitor_writes_nothing_into_the_log(
+    client: httpx2.Client, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """The framework printed its tracebacks, and in them the path as it came, line breaks included."""
     forged = json.dumps({"level": "INFO", "message": "forged"})
     calls = client.get("/ui/config").json()["dependencies"]
@@ -107,7 +131,12 @@ def test_a_visitor_writes_nothing_into_the_log(client: httpx2.Client, capfd: pyt
         path = {"path": f"/etc/passwd\n{forged}\nx", "meta": {"_type": "gradio.FileData"}}
         join(client, "forger", call["id"], [path] * len(call["inputs"]))
     join(client, "forger", 999, [])
+    client.get(f"{API}/call/forged/forged")
+    client.post(f"{API}/call/v2/forged", json={"data": []})
+    client.post(f"{API}/call/v2/classify", json={"forged": 1})
+    client.get("/ui/svelte/forged" + "x" * 5_000)
     time.sleep(1)
     written = capfd.readouterr()
-    assert "forged" not in written.err + written.out
-    assert "Traceback" not in written.err + written.out
+    for text in (written.err, written.out, caplog.text):
+        assert "forged" not in text
+        assert "Traceback" not in text

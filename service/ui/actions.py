@@ -1,6 +1,8 @@
 """What the page does when its visitor acts: each action asks the classifier, and answers with what the parts show."""
 
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from service.uploads import folder
 logger = logging.getLogger(__name__)
 
 _MOST_PARTS = 200
+_INTERVAL_S = 0.5
 
 
 class Actions:
@@ -81,8 +84,12 @@ class Actions:
     async def batch(self, results: list[Result], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, results, table, downloads) after each file."""
         files = batch.files_of(event._data)
+        told = -math.inf
         for position, (name, path) in enumerate(files, 1):
-            yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
+            # The whole table each time: not more often than somebody can look.
+            if path and time.monotonic() - told > _INTERVAL_S:
+                told = time.monotonic()
+                yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
             row = await self._row(name, path) if path else compare.failure(name, words.NOT_SENT)
             results = [*results, row][-compare.MOST_RESULTS :]
         yield _say(f"Done: {len(files)} files."), results, *self._table(results)

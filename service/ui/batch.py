@@ -4,7 +4,7 @@ one, which the limit of a request then refuses as a whole."""
 from typing import Any
 
 MOST_FILES = 50
-_LONGEST_NAME = 255
+_LONGEST_NAME = 100
 
 #: Sends the files, then triggers `upload` with the path of each, or none where it could not be sent.
 SCRIPT = """

@@ -4,6 +4,7 @@ Gradio ends the work of visitors whose stream of answers breaks off, not of thos
 """
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -11,10 +12,11 @@ _LOOK_S = 5.0
 
 # A page reads at once, and somebody with curl soon after.
 _UNREAD_S = 60.0
+_MOST_UNREAD = 50
 
-# Of those whose answers are not all read; each keeps a few messages.
+# Of those whose answers are not all read.
 _MOST_VISITORS = 1_000
-_LONGEST_NAME = 64
+_NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class Visitors:
@@ -24,6 +26,8 @@ class Visitors:
         self._queue = queue
         self._push = queue.push
         queue.push = self._admit
+        # Of no use here, as the route that shows it is closed; and an event whose summary fails is kept for ever.
+        queue.compute_analytics_summary = lambda _: {}
         self._unread_since: dict[str, float] = {}
 
     async def watch(self) -> None:
@@ -33,26 +37,36 @@ class Visitors:
             await asyncio.sleep(_LOOK_S)
 
     async def _admit(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, str]:
-        """In place of the queue's own `push`: what it answers, without more than a bound on what it keeps."""
-        visitors = self._queue.pending_event_ids_session
-        name = body.session_hash or ""
-        if len(name) > _LONGEST_NAME:
-            return False, f"A session_hash has {_LONGEST_NAME} characters at most.", "error"
-        if name not in visitors and len(visitors) >= _MOST_VISITORS:
-            return False, "Too many visitors at the same time. Try again later.", "queue_full"
+        """In place of the queue's own `push`: what it answers, with bounds on what it keeps."""
+        if body.session_hash is not None and not _NAME.fullmatch(body.session_hash):
+            return False, "A session_hash is made of up to 64 letters, digits, - and _.", "error"
+        if len(self._queue.pending_event_ids_session) >= _MOST_VISITORS:
+            # In favour of those who read.
+            if not (unread := self._unread()):
+                return False, "Too many visitors at the same time. Try again later.", "queue_full"
+            await self._forget(unread[0])
         answer: tuple[bool, Any, str] = await self._push(body=body, request=request, username=username)
         return answer
 
     async def _look(self, now: float) -> None:
-        queue = self._queue
-        unread = [name for name, messages in list(queue.pending_messages_per_session.items()) if messages.qsize()]
-        self._unread_since = {name: self._unread_since.get(name, now) for name in unread}
+        self._unread_since = {name: self._unread_since.get(name, now) for name in self._unread()}
         for name, since in self._unread_since.items():
-            if now - since >= _UNREAD_S:
-                await queue.clean_events(session_hash=name)
-                queue.pending_messages_per_session.pop(name, None)
-                for event in queue.pending_event_ids_session.pop(name, ()):
-                    queue.event_ids_to_events.pop(event, None)
-        # Of those who have read everything it keeps their names.
-        for name in [name for name, events in queue.pending_event_ids_session.items() if not events]:
-            del queue.pending_event_ids_session[name]
+            if now - since >= _UNREAD_S or self._queue.pending_messages_per_session[name].qsize() > _MOST_UNREAD:
+                await self._forget(name)
+        # Who has read everything is kept as well, and in the end displaces somebody who is still waiting.
+        events = self._queue.pending_event_ids_session
+        for name in [name for name, waiting in events.items() if not waiting]:
+            del events[name]
+            self._queue.pending_messages_per_session.pop(name, None)
+
+    def _unread(self) -> list[str]:
+        """Those with messages that nobody has fetched, the oldest first."""
+        messages = list(self._queue.pending_messages_per_session.items())
+        return [name for name, unread in messages if unread.qsize()]
+
+    async def _forget(self, name: str) -> None:
+        queue = self._queue
+        await queue.clean_events(session_hash=name)
+        queue.pending_messages_per_session.pop(name, None)
+        for event in queue.pending_event_ids_session.pop(name, ()):
+            queue.event_ids_to_events.pop(event, None)
