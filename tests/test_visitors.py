@@ -1,15 +1,18 @@
 """Visitors of the page who are after its memory, its time or its log."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx2
 import pytest
+from gradio import routes
 
 from service.app import create_app
 from service.settings import Settings
-from service.ui import visitors
+from service.ui import upload_form, visitors
 from tests.audio_files import encode, sweep
 from tests.serving import serving
 
@@ -119,6 +122,22 @@ def test_an_upload_is_files_and_few(client: httpx2.Client) -> None:
     many = [("files", (f"{number}.wav", b"x")) for number in range(20)]
     assert client.post(f"{API}/upload", files=many).status_code == 400
     assert client.get(f"{API}/upload_progress", params={"upload_id": "x" * 1_000}).status_code == 404
+
+
+def test_what_is_kept_of_the_progress_of_uploads_is_bounded() -> None:
+    async def ask() -> None:
+        for number in range(3_000):
+            if number % 2:
+                routes.file_upload_statuses.track(str(number))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await routes.file_upload_statuses.is_tracked(str(number))
+        assert await routes.file_upload_statuses.is_tracked("2999")
+        assert len(routes.file_upload_statuses._statuses) <= 1_001
+        assert len(routes.file_upload_statuses._signals) <= 1_001
+
+    upload_form.bound()
+    asyncio.run(ask())
 
 
 def test_a_visitor_writes_nothing_into_the_log(

@@ -1,11 +1,12 @@
-"""The form that carries an upload of the page: recordings and nothing else, a few at most."""
+"""The form that carries an upload of the page: recordings and nothing else, a few at most; and how far it has come."""
 
 from typing import Any
 
-from gradio import route_utils
+from gradio import route_utils, routes
 from starlette.formparsers import MultiPartException
 
 _MOST_FILES = 10
+_MOST_UPLOADS = 1_000
 
 
 class _UploadForm(route_utils.GradioMultiPartParser):
@@ -20,6 +21,25 @@ class _UploadForm(route_utils.GradioMultiPartParser):
             raise MultiPartException("Only files can be uploaded.")
 
 
+class _Progress(route_utils.FileUploadProgress):
+    """Gradio's, which keeps whatever was ever asked for."""
+
+    def track(self, upload_id: str) -> None:
+        super().track(upload_id)
+        self._forget()
+
+    async def is_tracked(self, upload_id: str) -> bool:
+        self._forget()
+        return await super().is_tracked(upload_id)
+
+    def _forget(self) -> None:
+        kept: dict[str, Any]
+        for kept in (self._statuses, self._signals):
+            while len(kept) > _MOST_UPLOADS:
+                del kept[next(iter(kept))]
+
+
 def bound() -> None:
-    """Have Gradio use it."""
+    """Have Gradio use them."""
     setattr(route_utils, "GradioMultiPartParser", _UploadForm)  # noqa: B010
+    routes.file_upload_statuses = _Progress()
