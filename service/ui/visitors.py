@@ -51,7 +51,9 @@ class Visitors:
     async def _look(self, now: float) -> None:
         self._unread_since = {name: self._unread_since.get(name, now) for name in self._unread()}
         for name, since in self._unread_since.items():
-            if now - since >= _UNREAD_S or self._queue.pending_messages_per_session[name].qsize() > _MOST_UNREAD:
+            # Gone already, where its stream broke off while another was forgotten.
+            messages = self._queue.pending_messages_per_session.get(name)
+            if messages and (now - since >= _UNREAD_S or messages.qsize() > _MOST_UNREAD):
                 await self._forget(name)
         # Who has read everything is kept as well, and in the end displaces somebody who is still waiting.
         events = self._queue.pending_event_ids_session
