@@ -82,5 +82,6 @@ class BodyLimit:
 
 
 def _charset(headers: Headers) -> bytes:
-    _, options = parse_options_header(headers.get("content-type"))
-    return options.get(b"charset", b"utf-8").lower()
+    """Of a form with files; what else has a charset is not decoded by it."""
+    kind, options = parse_options_header(headers.get("content-type"))
+    return options.get(b"charset", b"utf-8").lower() if kind.lower() == b"multipart/form-data" else b"utf-8"

@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from service.repeat import for_ever
+
 logger = logging.getLogger(__name__)
 
 KEPT_S = 1_800
@@ -22,9 +24,7 @@ def folder() -> Path:
 
 async def sweep_for_ever(folder: Path, *, max_bytes: int, partial_s: float) -> None:
     """Sweep now and every few seconds. Meant to be cancelled."""
-    while True:
-        await asyncio.to_thread(sweep, folder, max_bytes=max_bytes, partial_s=partial_s)
-        await asyncio.sleep(_SWEEP_S)
+    await for_ever(lambda: asyncio.to_thread(sweep, folder, max_bytes=max_bytes, partial_s=partial_s), _SWEEP_S)
 
 
 def sweep(folder: Path, *, max_bytes: int, partial_s: float) -> None:

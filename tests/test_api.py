@@ -475,6 +475,10 @@ def test_a_form_in_another_charset_is_refused(client: TestClient, path: str, cha
     expect_problem(client.post(path, content=body, headers=headers), 422, "invalid-parameter", "UTF-8")
 
 
+def test_the_charset_of_what_is_no_form_with_files_is_of_no_matter(client: TestClient) -> None:
+    assert client.get("/livez", headers={"Content-Type": "text/plain; charset=iso-8859-1"}).status_code == 200
+
+
 @pytest.mark.parametrize("fields", [{"title": "x" * 20_000}, {f"field{number}": "x" for number in range(20)}])
 def test_fields_beside_the_file_are_few_and_small(client: TestClient, fields: dict[str, str]) -> None:
     """They are kept in memory."""

@@ -3,10 +3,11 @@
 Gradio ends the work of visitors whose stream of answers breaks off, not of those who have never opened one.
 """
 
-import asyncio
 import re
 import time
 from typing import Any
+
+from service.repeat import for_ever
 
 _LOOK_S = 5.0
 
@@ -32,9 +33,7 @@ class Visitors:
 
     async def watch(self) -> None:
         """Look now and every few seconds. Meant to be cancelled."""
-        while True:
-            await self._look(time.monotonic())
-            await asyncio.sleep(_LOOK_S)
+        await for_ever(lambda: self._look(time.monotonic()), _LOOK_S)
 
     async def _admit(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, str]:
         """In place of the queue's own `push`: what it answers, with bounds on what it keeps."""
