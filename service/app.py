@@ -14,8 +14,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 
-from service import api, headers, problems, security, uploads
+from service import api, headers, problems, uploads
 from service.admission import Admission
+from service.auth import keys as security
+from service.auth.keys import KeyRing
 from service.body import BodyLimit
 from service.classify import Bounds, Classifier
 from service.cpus import available_cpus
@@ -29,7 +31,6 @@ from service.middleware import RequestLog
 from service.page_routes import PageRoutes
 from service.ports import MetricsPort
 from service.root_path import RootPath
-from service.security import KeyRing
 from service.settings import Settings
 from service.ui import page
 

@@ -4,11 +4,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import login, problems
+from service import problems
+from service.auth import login
+from service.auth.keys import KeyRing
 from service.errors import Unauthorized
 from service.headers import DOCS_FILES
 from service.metrics import Metrics
-from service.security import KeyRing
 
 OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
     f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")

@@ -18,12 +18,12 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from service import login
 from service.app import create_app
+from service.auth import login
+from service.auth.keys import SESSION_S, KeyRing, signature
+from service.auth.login import COOKIE
 from service.errors import StartupError
 from service.gate import OPEN
-from service.login import COOKIE
-from service.security import SESSION_S, KeyRing, signature
 from service.settings import Settings
 from tests.audio_files import encode, sweep
 from tests.test_api import expect_problem, wait_until_ready

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from service import problems
+from service.auth.keys import SESSION_S, KeyRing
 from service.errors import Overloaded, Unauthorized
-from service.security import SESSION_S, KeyRing
 
 # Clients of the page's framework look for a name that begins like this.
 COOKIE = "access-token-music-genre"
