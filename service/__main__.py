@@ -20,8 +20,8 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     from pydantic import ValidationError
 
-    from service import logs
-    from service.scratch import scratch_folder
+    from service.runtime import logs
+    from service.runtime.temporary_folder import scratch_folder
     from service.settings import Settings
 
     try:

@@ -20,7 +20,6 @@ from service.auth import keys as security
 from service.auth.keys import KeyRing
 from service.body import BodyLimit
 from service.classify import Bounds, Classifier
-from service.cpus import available_cpus
 from service.decoders import Decoders
 from service.drain import Drain, DrainGate
 from service.engine import Engine
@@ -31,6 +30,7 @@ from service.middleware import RequestLog
 from service.page_routes import PageRoutes
 from service.ports import MetricsPort
 from service.root_path import RootPath
+from service.runtime.resources import available_cpus
 from service.settings import Settings
 from service.ui import page
 

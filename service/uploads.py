@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.repeat import for_ever
+from service.runtime.periodic import for_ever
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cpus import available_cpus
+from service.runtime.resources import available_cpus
 
 _CORES = len(os.sched_getaffinity(0))
 

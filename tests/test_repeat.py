@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.repeat import for_ever
+from service.runtime.periodic import for_ever
 
 
 def test_work_goes_on_after_a_failure_which_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) -> None:

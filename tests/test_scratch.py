@@ -8,7 +8,7 @@ import pytest
 
 _HOLD = """
 import pathlib, sys
-from service.scratch import scratch_folder
+from service.runtime.temporary_folder import scratch_folder
 with scratch_folder() as folder:
     (folder / "upload.mp3").write_bytes(b"private")
     print(folder, flush=True)

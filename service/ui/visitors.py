@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from service.repeat import for_ever
+from service.runtime.periodic import for_ever
 
 _LOOK_S = 5.0
 

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from service.cpus import available_cpus
+from service.runtime.resources import available_cpus
 from tests.benchmarks.report import Row
 
 _PACKAGES = ("torch", "transformers", "openvino", "fastapi", "uvicorn", "soundfile", "soxr", "litserve", "uvloop")

@@ -11,9 +11,9 @@ import torch
 from service.artefact import Artefact, read_artefact
 from service.audio import fill, normalise, open_audio
 from service.backends import load_backend
-from service.cpus import available_cpus
 from service.engine import Backend, Windows
 from service.graph import graph_of
+from service.runtime.resources import available_cpus
 from tests.benchmarks.measuring import interleaved
 from tests.benchmarks.model import window_flop
 from tests.benchmarks.report import Row, Section
