@@ -20,7 +20,7 @@ from service.auth import keys as security
 from service.auth.keys import KeyRing
 from service.body import BodyLimit
 from service.classify import Bounds, Classifier
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.drain import Drain, DrainGate
 from service.engine import Engine
 from service.errors import StartupError, Unauthorized

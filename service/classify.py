@@ -13,7 +13,7 @@ import numpy as np
 from service.admission import Admission, Reservation
 from service.answer import Heard, Row, answer_of
 from service.audio import Window, timeline_starts, window_starts
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.engine import Engine
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.evidence import SEGMENTS, Evidence, occlude

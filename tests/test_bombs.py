@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from service.audio import open_audio, read_recording
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.errors import AudioError, AudioTooShort, ServiceError, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
 from tests.audio_files import FORMATS, encode, sweep

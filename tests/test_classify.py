@@ -16,7 +16,7 @@ from service.admission import Admission
 from service.artefact import Artefact
 from service.classify import Bounds, Classifier, is_settled
 from service.connection import while_connected
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.engine import Engine, Probabilities, Windows
 from service.errors import ClientGone, DeadlineExceeded
 from service.metrics import Metrics

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from service.audio import read_recording
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.errors import InternalError, Overloaded, StorageFull, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
 from tests.audio_files import FORMATS, Waveform, encode, sweep
@@ -389,7 +389,7 @@ def test_without_room_on_the_disk_it_is_the_service_s_fault() -> None:
 
 _SERVICE = """
 import asyncio, io, sys
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.metrics import Metrics
 
 async def main():

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.artefact import Artefact
 from service.audio import window_starts
-from service.decoders import Decoders
+from service.decoding.pool import Decoders
 from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioError
 from service.metrics import Metrics

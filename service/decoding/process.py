@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from service.audio import Progress, Waveform
-from service.decode_worker import LENGTH
+from service.decoding.worker import LENGTH
 from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
 
 _ROOT = Path(__file__).parent.parent
@@ -82,7 +82,7 @@ class Decoder:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "service.decode_worker"],
+                    [sys.executable, "-m", "service.decoding.worker"],
                     env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | _VARIABLES,
                     cwd=_ROOT,
                     stdin=theirs.fileno(),

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from service.audio import Progress, Waveform, Window
-from service.decoder import Decoder, DecoderBroken, DecoderKilled, DecoderLost
+from service.decoding.process import Decoder, DecoderBroken, DecoderKilled, DecoderLost
 from service.errors import InternalError, Overloaded, ServiceError, StorageFull, UndecodableAudio
 from service.metrics import Metrics
 

@@ -1,4 +1,4 @@
-"""A decoder process, `python -m service.decode_worker`: it decodes what strangers send, and holds no secrets.
+"""A decoder process, `python -m service.decoding.worker`: it decodes what strangers send, and holds no secrets.
 
 The service (`decoders.py`) starts it with an empty environment and a socket as its standard input. Questions and
 answers are JSON behind its length; with the question that opens a file comes its descriptor, behind an answer with a
