@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from asgi_correlation_id import correlation_id
 
-from service.artefact import Artefact
 from service.engine import Engine
+from service.model.artefact import Artefact
 from service.schemas import Classification, ModelReference, Score, Span
 
 Row = npt.NDArray[np.float32]

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from service.artefact import Artefact
 from service.engine import Backend
-from service.graph import ConversionError, graph_of
+from service.model.artefact import Artefact
+from service.model.graph import ConversionError, graph_of
 
 logger = logging.getLogger(__name__)
 

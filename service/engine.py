@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.artefact import Artefact
 from service.audio import Waveform, normalise
+from service.model.artefact import Artefact
 
 _SPEED_SMOOTHING = 0.2
 # Below the event loop's, so that health checks and refusals are answered at once while every core computes.

@@ -11,7 +11,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.artefact import Artefact
+from service.model.artefact import Artefact
 
 _LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _DURATIONS_S = (1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)

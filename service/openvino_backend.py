@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from service.artefact import Artefact
 from service.engine import Probabilities, Windows, softmax
 from service.errors import StartupError
-from service.graph import INT8
+from service.model.artefact import Artefact
+from service.model.graph import INT8
 
 
 class OpenVINOBackend:

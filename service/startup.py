@@ -5,10 +5,10 @@ import time
 
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from service.artefact import read_artefact
 from service.backends import load_backend
 from service.engine import Engine, lower_priority
-from service.hub import fetch
+from service.model.artefact import read_artefact
+from service.model.hub import fetch
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 

@@ -5,9 +5,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForAudioClassification
 from transformers.utils.logging import disable_progress_bar
 
-from service.artefact import Artefact
 from service.engine import Probabilities, Windows, softmax
 from service.errors import StartupError
+from service.model.artefact import Artefact
 
 
 class TorchBackend:

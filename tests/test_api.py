@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.artefact import read_artefact
 from service.classify import Classifier
 from service.engine import Engine, Probabilities, Windows
+from service.model.artefact import read_artefact
 from service.settings import Settings
 from tests.audio_files import FORMATS, encode, sweep
 from tests.conftest import GENRES

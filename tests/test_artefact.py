@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from service.artefact import DEFAULT_UNCERTAIN_BELOW, DEFAULT_WINDOW_S, Artefact, read_artefact
 from service.errors import StartupError
+from service.model.artefact import DEFAULT_UNCERTAIN_BELOW, DEFAULT_WINDOW_S, Artefact, read_artefact
 from tests.conftest import GENRES
 
 SERVING = {"schema_version": 1, "window_s": 3.0, "fill": "repeat", "temperature": 1.7, "uncertain_below": 0.4}

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from service.admission import Admission
-from service.artefact import Artefact
 from service.classify import Bounds, Classifier, is_settled
 from service.connection import while_connected
 from service.decoding.pool import Decoders
 from service.engine import Engine, Probabilities, Windows
 from service.errors import ClientGone, DeadlineExceeded
 from service.metrics import Metrics
+from service.model.artefact import Artefact
 from service.schemas import Classification
 from tests.audio_files import Waveform, encode, sweep
 

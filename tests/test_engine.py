@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from service.admission import Admission
-from service.artefact import Artefact
 from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioTooLong, Overloaded
+from service.model.artefact import Artefact
 
 
 @dataclass

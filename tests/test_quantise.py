@@ -7,10 +7,10 @@ import numpy as np
 import openvino
 import pytest
 
-from service.artefact import read_artefact
 from service.backends import load_backend
 from service.errors import StartupError
-from service.graph import graph_of
+from service.model.artefact import read_artefact
+from service.model.graph import graph_of
 from tests.audio_files import encode
 from tests.processes import run
 from training.quantise import Comparison

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.artefact import read_artefact
 from service.errors import StartupError
-from service.hub import Snapshot, fetch
+from service.model.artefact import read_artefact
+from service.model.hub import Snapshot, fetch
 from tests.hub_stand_in import HubStandIn
 
 WEIGHTS = r"GET /.*/model.safetensors"

@@ -8,11 +8,11 @@ from statistics import median
 import openvino
 import torch
 
-from service.artefact import Artefact, read_artefact
 from service.audio import fill, normalise, open_audio
 from service.backends import load_backend
 from service.engine import Backend, Windows
-from service.graph import graph_of
+from service.model.artefact import Artefact, read_artefact
+from service.model.graph import graph_of
 from service.runtime.resources import available_cpus
 from tests.benchmarks.measuring import interleaved
 from tests.benchmarks.model import window_flop

@@ -14,12 +14,12 @@ import numpy as np
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.artefact import Artefact
 from service.audio import window_starts
 from service.decoding.pool import Decoders
 from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioError
 from service.metrics import Metrics
+from service.model.artefact import Artefact
 from service.settings import Settings
 
 RATE = 16_000

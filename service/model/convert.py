@@ -1,4 +1,4 @@
-"""Convert a model folder to an OpenVINO graph: `python -m service.convert FOLDER GRAPH.xml MODEL_ID`.
+"""Convert a model folder to an OpenVINO graph: `python -m service.model.convert FOLDER GRAPH.xml MODEL_ID`.
 
 A process of its own, so that the serving one never pays for importing torch and transformers. What is wrong with the
 model goes to stderr in one line, with exit code 1.
@@ -12,8 +12,8 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-from service.artefact import Artefact, read_artefact
 from service.errors import StartupError
+from service.model.artefact import Artefact, read_artefact
 from service.torch_backend import load_model
 
 

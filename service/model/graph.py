@@ -13,8 +13,8 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from service.artefact import Artefact
 from service.errors import StartupError
+from service.model.artefact import Artefact
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _run(artefact: Artefact, graph: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
     try:
         result = subprocess.run(
-            [sys.executable, "-m", "service.convert", artefact.folder, graph, artefact.model_id],
+            [sys.executable, "-m", "service.model.convert", artefact.folder, graph, artefact.model_id],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
