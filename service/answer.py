@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from asgi_correlation_id import correlation_id
 
-from service.engine import Engine
+from service.inference.engine import Engine
 from service.model.artefact import Artefact
 from service.schemas import Classification, ModelReference, Score, Span
 

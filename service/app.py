@@ -22,9 +22,9 @@ from service.body import BodyLimit
 from service.classify import Bounds, Classifier
 from service.decoding.pool import Decoders
 from service.drain import Drain, DrainGate
-from service.engine import Engine
 from service.errors import StartupError, Unauthorized
 from service.gate import Gate
+from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.middleware import RequestLog
 from service.page_routes import PageRoutes
@@ -91,7 +91,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
             outcome: Engine | Exception
             try:
                 # Here, as its imports would hold up the first answer.
-                from service.startup import load_engine
+                from service.inference.loading import load_engine
 
                 outcome = load_engine(settings)
             except Exception as error:

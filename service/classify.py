@@ -14,9 +14,9 @@ from service.admission import Admission, Reservation
 from service.answer import Heard, Row, answer_of
 from service.audio import Window, timeline_starts, window_starts
 from service.decoding.pool import Decoders
-from service.engine import Engine
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.evidence import SEGMENTS, Evidence, occlude
+from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.schemas import Classification
 

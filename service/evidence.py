@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.audio import Waveform, Window
-from service.engine import Engine
+from service.inference.engine import Engine
 
 SEGMENTS = 15
 """Parts of a window, each silenced once: two seconds each in a window of 30 s."""

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.classify import Classifier
-from service.engine import Engine, Probabilities, Windows
+from service.inference.engine import Engine, Probabilities, Windows
 from service.model.artefact import read_artefact
 from service.settings import Settings
 from tests.audio_files import FORMATS, encode, sweep

@@ -24,11 +24,11 @@ from transformers import (
 )
 
 from service.audio import normalise
-from service.backends import Choice, load_backend
 from service.errors import StartupError
+from service.inference.backends import Choice, load_backend
+from service.inference.torch_backend import TorchBackend
 from service.model.artefact import Artefact, read_artefact
 from service.model.graph import graph_of
-from service.torch_backend import TorchBackend
 from tests.audio_files import sweep
 from tests.processes import ROOT
 
@@ -114,7 +114,7 @@ def test_with_a_graph_torch_is_never_imported(tmp_path: Path) -> None:
     graph_of(artefact)
     script = (
         "import sys; from pathlib import Path; from service.model.artefact import read_artefact;"
-        "from service.backends import load_backend; from service.engine import Engine;"
+        "from service.inference.backends import load_backend; from service.inference.engine import Engine;"
         "folder = Path(sys.argv[1]);"
         "artefact = read_artefact(folder, model_id='you/model', revision=None);"
         "Engine(artefact, load_backend('openvino', artefact, 1));"
@@ -192,7 +192,7 @@ def test_the_torch_backend_loads_while_another_thread_imports_transformers(model
 import sys, threading, time, torch
 from pathlib import Path
 from service.model.artefact import read_artefact
-from service.backends import load_backend
+from service.inference.backends import load_backend
 
 artefact = read_artefact(Path({str(model_folder)!r}), model_id="you/genre", revision=None)
 threading.Thread(target=__import__, args=("transformers",)).start()

@@ -16,8 +16,8 @@ from service.admission import Admission
 from service.classify import Bounds, Classifier, is_settled
 from service.connection import while_connected
 from service.decoding.pool import Decoders
-from service.engine import Engine, Probabilities, Windows
 from service.errors import ClientGone, DeadlineExceeded
+from service.inference.engine import Engine, Probabilities, Windows
 from service.metrics import Metrics
 from service.model.artefact import Artefact
 from service.schemas import Classification

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from service.admission import Admission
-from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioTooLong, Overloaded
+from service.inference.engine import Engine, Probabilities, Windows
 from service.model.artefact import Artefact
 
 

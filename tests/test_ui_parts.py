@@ -15,9 +15,9 @@ import pytest
 from service.admission import Admission
 from service.audio import Window
 from service.classify import Classifier
-from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioError, NotReady, Overloaded
 from service.evidence import SEGMENTS, Evidence, Segment, occlude
+from service.inference.engine import Engine, Probabilities, Windows
 from service.schemas import Classification, ModelReference, Score, Span
 from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.examples import examples

@@ -11,8 +11,8 @@ import numpy as np
 
 from service.answer import Row as Probabilities
 from service.audio import normalise, read_recording
-from service.backends import load_backend
 from service.classify import is_settled
+from service.inference.backends import load_backend
 from service.model.artefact import read_artefact
 from service.runtime.resources import available_cpus
 from tests.benchmarks.report import Row, Section

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.audio import window_starts
 from service.decoding.pool import Decoders
-from service.engine import Engine, Probabilities, Windows
 from service.errors import AudioError
+from service.inference.engine import Engine, Probabilities, Windows
 from service.metrics import Metrics
 from service.model.artefact import Artefact
 from service.settings import Settings

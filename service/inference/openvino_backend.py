@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from service.engine import Probabilities, Windows, softmax
 from service.errors import StartupError
+from service.inference.engine import Probabilities, Windows, softmax
 from service.model.artefact import Artefact
 from service.model.graph import INT8
 

@@ -5,8 +5,8 @@ import time
 
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from service.backends import load_backend
-from service.engine import Engine, lower_priority
+from service.inference.backends import load_backend
+from service.inference.engine import Engine, lower_priority
 from service.model.artefact import read_artefact
 from service.model.hub import fetch
 from service.runtime.resources import available_cpus

@@ -5,8 +5,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForAudioClassification
 from transformers.utils.logging import disable_progress_bar
 
-from service.engine import Probabilities, Windows, softmax
 from service.errors import StartupError
+from service.inference.engine import Probabilities, Windows, softmax
 from service.model.artefact import Artefact
 
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from service.engine import Backend
+from service.inference.engine import Backend
 from service.model.artefact import Artefact
 from service.model.graph import ConversionError, graph_of
 
@@ -28,7 +28,7 @@ def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
             raise
         logger.warning("OpenVINO cannot run this model; torch runs it, slower.", extra={"reason": str(error)})
         return _torch(artefact, threads)
-    from service.openvino_backend import OpenVINOBackend
+    from service.inference.openvino_backend import OpenVINOBackend
 
     return OpenVINOBackend(graph, artefact, threads)
 
@@ -37,7 +37,7 @@ def _torch(artefact: Artefact, threads: int) -> Backend:
     # The page imports it at the same time, in another thread. It replaces itself at the end of its import, and whoever
     # waited for that gets the empty module that it was before; the next import gets the whole one.
     importlib.import_module("transformers")
-    from service.torch_backend import TorchBackend
+    from service.inference.torch_backend import TorchBackend
 
     return TorchBackend(artefact, threads)
 
