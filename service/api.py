@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.classify import Classifier
+from service.classification.classifier import Classifier
 from service.connection import while_connected
 from service.errors import (
     AudioTooLong,

@@ -15,11 +15,11 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from service import api, headers, problems, uploads
-from service.admission import Admission
 from service.auth import keys as security
 from service.auth.keys import KeyRing
 from service.body import BodyLimit
-from service.classify import Bounds, Classifier
+from service.classification.admission import Admission
+from service.classification.classifier import Bounds, Classifier
 from service.decoding.pool import Decoders
 from service.drain import Drain, DrainGate
 from service.errors import StartupError, Unauthorized

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.classify import Classifier
+from service.classification.classifier import Classifier
 from service.inference.engine import Engine, Probabilities, Windows
 from service.model.artefact import read_artefact
 from service.settings import Settings

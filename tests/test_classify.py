@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from service.admission import Admission
-from service.classify import Bounds, Classifier, is_settled
+from service.classification.admission import Admission
+from service.classification.classifier import Bounds, Classifier, is_settled
 from service.connection import while_connected
 from service.decoding.pool import Decoders
 from service.errors import ClientGone, DeadlineExceeded

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.admission import Admission
+from service.classification.admission import Admission
 from service.errors import AudioTooLong, Overloaded
 from service.inference.engine import Engine, Probabilities, Windows
 from service.model.artefact import Artefact

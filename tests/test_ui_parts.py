@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.admission import Admission
 from service.audio import Window
-from service.classify import Classifier
+from service.classification.admission import Admission
+from service.classification.classifier import Classifier
+from service.classification.occlusion import SEGMENTS, Evidence, Segment, occlude
 from service.errors import AudioError, NotReady, Overloaded
-from service.evidence import SEGMENTS, Evidence, Segment, occlude
 from service.inference.engine import Engine, Probabilities, Windows
 from service.schemas import Classification, ModelReference, Score, Span
 from service.ui import answer, batch, compare, inside, timeline, words

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import gradio as gr
 
-from service.classify import Classifier
+from service.classification.classifier import Classifier
 from service.errors import NotReady, ServiceError
 from service.schemas import Classification
 from service.ui import answer, batch, compare, inside, timeline, words

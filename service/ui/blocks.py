@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.events import Dependency
 from gradio_client.utils import is_http_url_like
 
-from service.classify import Classifier
+from service.classification.classifier import Classifier
 from service.ui import batch, compare, snippets, timeline, words
 from service.ui.actions import Actions
 from service.ui.examples import as_upload, examples

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from service.audio import Window
-from service.evidence import Evidence, Segment
+from service.classification.occlusion import Evidence, Segment
 from service.ui.pictures import DPI, data_uri
 from service.ui.words import clock, percent
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from service.classify import Classifier, Progress
+from service.classification.classifier import Classifier, Progress
 from service.errors import AudioTooLong, ModelLoading, Overloaded
 from service.schemas import Classification
 from service.ui.timeline import Peaks, peaks_of

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.classify import Classifier
+from service.classification.classifier import Classifier
 from service.ui.visitors import Visitors
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from service.answer import Row as Probabilities
 from service.audio import normalise, read_recording
-from service.classify import is_settled
+from service.classification.aggregation import Row as Probabilities
+from service.classification.classifier import is_settled
 from service.inference.backends import load_backend
 from service.model.artefact import read_artefact
 from service.runtime.resources import available_cpus

@@ -10,12 +10,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from service.admission import Admission, Reservation
-from service.answer import Heard, Row, answer_of
 from service.audio import Window, timeline_starts, window_starts
+from service.classification.admission import Admission, Reservation
+from service.classification.aggregation import Heard, Row, answer_of
+from service.classification.occlusion import SEGMENTS, Evidence, occlude
 from service.decoding.pool import Decoders
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
-from service.evidence import SEGMENTS, Evidence, occlude
 from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.schemas import Classification
