@@ -14,22 +14,23 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 
-from service import api, headers, problems, uploads
+from service import api, problems, uploads
 from service.auth import keys as security
 from service.auth.keys import KeyRing
-from service.body import BodyLimit
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
 from service.decoding.pool import Decoders
-from service.drain import Drain, DrainGate
 from service.errors import StartupError, Unauthorized
-from service.gate import Gate
 from service.inference.engine import Engine
 from service.metrics import Metrics
-from service.middleware import RequestLog
+from service.middleware import security_headers
+from service.middleware.authentication import Gate
+from service.middleware.body_limit import BodyLimit
+from service.middleware.drain import Drain, DrainGate
+from service.middleware.metrics_port import MetricsPort
+from service.middleware.request_log import RequestLog
+from service.middleware.root_path import RootPath
 from service.page_routes import PageRoutes
-from service.ports import MetricsPort
-from service.root_path import RootPath
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 from service.ui import page
@@ -121,7 +122,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         lifespan=lifespan,
         redoc_url=None,
         form_limits=_FORM_LIMITS,
-        static_url=headers.DOCS_FILES,
+        static_url=security_headers.DOCS_FILES,
     )
     app.state.classifier = classifier
     app.state.metrics = metrics
@@ -160,7 +161,7 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         expose_headers=["X-Request-ID", "Retry-After"],
     )
     app.add_middleware(RequestLog, metrics=metrics)
-    app.add_middleware(headers.SecurityHeaders, page=page.PATH)
+    app.add_middleware(security_headers.SecurityHeaders, page=page.PATH)
     app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)
     return app
 

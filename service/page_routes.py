@@ -8,8 +8,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.body import BodyLimit
 from service.errors import StorageFull, place_of
+from service.middleware.body_limit import BodyLimit
 
 logger = logging.getLogger(__name__)
 

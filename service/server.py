@@ -16,9 +16,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service import problems
-from service.drain import Drain
 from service.errors import BadRequest, ServiceError, TooManyConnections
-from service.headers import secure
+from service.middleware.drain import Drain
+from service.middleware.security_headers import secure
 
 logger = logging.getLogger(__name__)
 

@@ -503,7 +503,7 @@ def test_a_request_leaves_one_log_line_without_its_file_name(
 ) -> None:
     caplog.set_level(logging.INFO)
     post(client, top_k=1)
-    (record,) = [record for record in caplog.records if record.name == "service.middleware"]
+    (record,) = [record for record in caplog.records if record.name == "service.middleware.request_log"]
     fields = record.__dict__
     assert (fields["method"], fields["route"], fields["status"]) == ("POST", "/classify", 200)
     assert fields["duration_ms"] > 0

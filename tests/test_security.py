@@ -23,7 +23,7 @@ from service.auth import login
 from service.auth.keys import SESSION_S, KeyRing, signature
 from service.auth.login import COOKIE
 from service.errors import StartupError
-from service.gate import OPEN
+from service.middleware.authentication import OPEN
 from service.settings import Settings
 from tests.audio_files import encode, sweep
 from tests.test_api import expect_problem, wait_until_ready

@@ -8,8 +8,8 @@ from service import problems
 from service.auth import login
 from service.auth.keys import KeyRing
 from service.errors import Unauthorized
-from service.headers import DOCS_FILES
 from service.metrics import Metrics
+from service.middleware.security_headers import DOCS_FILES
 
 OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
     f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
