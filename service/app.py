@@ -14,7 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 
-from service import api, problems, uploads
+from service import api, problems
 from service.auth import keys as security
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
@@ -30,10 +30,11 @@ from service.middleware.drain import Drain, DrainGate
 from service.middleware.metrics_port import MetricsPort
 from service.middleware.request_log import RequestLog
 from service.middleware.root_path import RootPath
-from service.page_routes import PageRoutes
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 from service.ui import page
+from service.ui.hardening import uploads
+from service.ui.hardening.routes import PageRoutes
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from service.classification.occlusion import SEGMENTS, Evidence, Segment, occlud
 from service.errors import AudioError, NotReady, Overloaded
 from service.inference.engine import Engine, Probabilities, Windows
 from service.schemas import Classification, ModelReference, Score, Span
-from service.ui import answer, batch, compare, inside, timeline, words
 from service.ui.examples import examples
-from service.ui.listen import LISTENERS, Heard, Line, Waiting, listen
-from service.ui.pictures import colours
-from service.ui.snippets import snippets
+from service.ui.session import LISTENERS, Heard, Line, Waiting, listen
+from service.ui.views import answer, multi_upload, results_table, spectrogram, timeline, wording
+from service.ui.views.figures import colours
+from service.ui.views.snippets import snippets
 from tests.audio_files import Waveform, encode, sweep
 from tests.conftest import GENRES
 from tests.test_classify import FixedBackend, classifier
@@ -54,17 +54,17 @@ def classification(*shares: float, labels: tuple[str, ...] = GENRES, decision: s
 
 @pytest.mark.parametrize("kind", [*AudioError.__subclasses__(), *NotReady.__subclasses__(), Overloaded])
 def test_what_a_listener_may_meet_has_words_of_its_own(kind: type[AudioError]) -> None:
-    assert words.explain(kind("detail")) != words.FAILED
+    assert wording.explain(kind("detail")) != wording.FAILED
 
 
 @pytest.mark.parametrize(("share", "text"), [(1.0, "100 %"), (0.999, "99 %"), (0.125, "12 %"), (0.0, "0 %")])
 def test_percent_does_not_promise_certainty(share: float, text: str) -> None:
-    assert words.percent(share) == text
+    assert wording.percent(share) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.7, "1:00"), (75, "1:15"), (3_725, "1:02:05")])
 def test_clock(seconds: float, text: str) -> None:
-    assert words.clock(seconds) == text
+    assert wording.clock(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_nothing_of_a_model_repo_or_a_file_becomes_html() -> None:
     hostile = classification(0.6, 0.4, labels=(HOSTILE, f"{HOSTILE}2"))
     uncertain = hostile.model_copy(update={"decision": "uncertain"})
     evidence = Evidence(HOSTILE, 0.5, (Segment(0, 1, 0.2),))
-    results = [compare.result(HOSTILE, hostile)]
+    results = [results_table.result(HOSTILE, hostile)]
     pages = [
         answer.render(hostile),
         answer.render(uncertain),
         timeline.render(hostile, NO_PEAKS),
-        inside.evidence_html(evidence),
-        words.notice(HOSTILE),
-        compare.downloads(results),
+        spectrogram.evidence_html(evidence),
+        wording.notice(HOSTILE),
+        results_table.downloads(results),
     ]
     for page in pages:
         assert HOSTILE not in page
@@ -166,7 +166,7 @@ def test_an_hour_of_changes_makes_a_bounded_timeline() -> None:
 def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
     time_s = np.arange(2 * RATE) / RATE
     low, high = (
-        inside.mel_decibels(Window(0, 2, np.sin(2 * np.pi * hertz * time_s).astype(np.float32)), RATE)
+        spectrogram.mel_decibels(Window(0, 2, np.sin(2 * np.pi * hertz * time_s).astype(np.float32)), RATE)
         for hertz in (200, 4_000)
     )
     assert low.mean(axis=1).argmax() < 20 < 60 < high.mean(axis=1).argmax()
@@ -281,16 +281,16 @@ def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
 
 @pytest.mark.parametrize("event", [None, "x", {}, {"files": 7}, {"files": [7, {}, {"name": 7, "path": "/etc/passwd"}]}])
 def test_an_event_that_the_page_did_not_send_holds_no_files(event: object) -> None:
-    assert batch.files_of(event) == []
+    assert multi_upload.files_of(event) == []
 
 
 def test_a_batch_is_bounded() -> None:
     files = [{"name": "a", "path": None if number else "b"} for number in range(1_000)]
-    assert batch.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (batch.MOST_FILES - 1)]
+    assert multi_upload.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (multi_upload.MOST_FILES - 1)]
 
 
 def test_a_spreadsheet_runs_no_file_name() -> None:
-    rows = csv.DictReader(io.StringIO(compare.to_csv([compare.failure("=cmd|' /C calc'!A0", "damaged")])))
+    rows = csv.DictReader(io.StringIO(results_table.to_csv([results_table.failure("=cmd|' /C calc'!A0", "damaged")])))
     assert next(rows)["file"] == "'=cmd|' /C calc'!A0"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.uploads import KEPT_S, sweep
+from service.ui.hardening.uploads import KEPT_S, sweep
 
 
 def upload(folder: Path, name: str, *, age_s: float, size: int = 10) -> Path:

@@ -12,7 +12,7 @@ from gradio import routes
 
 from service.app import create_app
 from service.settings import Settings
-from service.ui import upload_form, visitors
+from service.ui.hardening import patches, queue
 from tests.audio_files import encode, sweep
 from tests.serving import serving
 
@@ -23,9 +23,9 @@ UNREAD_S = 1.0
 @pytest.fixture(scope="module")
 def client(model_folder: object) -> Iterator[httpx2.Client]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visitors, "_UNREAD_S", UNREAD_S)
-        patch.setattr(visitors, "_LOOK_S", 0.1)
-        patch.setattr(visitors, "_MOST_VISITORS", 30)
+        patch.setattr(queue, "_UNREAD_S", UNREAD_S)
+        patch.setattr(queue, "_LOOK_S", 0.1)
+        patch.setattr(queue, "_MOST_VISITORS", 30)
         app = create_app(Settings(model_id=str(model_folder)), on_startup_failure=lambda: None)
         with serving(app) as url, httpx2.Client(base_url=url, timeout=20) as client:
             yield client
@@ -136,7 +136,7 @@ def test_what_is_kept_of_the_progress_of_uploads_is_bounded() -> None:
         assert len(routes.file_upload_statuses._statuses) <= 1_001
         assert len(routes.file_upload_statuses._signals) <= 1_001
 
-    upload_form.bound()
+    patches.bound()
     asyncio.run(ask())
 
 

@@ -13,11 +13,12 @@ import gradio as gr
 from service.classification.classifier import Classifier
 from service.errors import NotReady, ServiceError
 from service.schemas import Classification
-from service.ui import answer, batch, compare, inside, timeline, words
-from service.ui.compare import Result
-from service.ui.listen import Heard, Line, Waiting, listen
-from service.ui.pictures import Pictures
-from service.uploads import folder
+from service.ui.hardening.uploads import folder
+from service.ui.session import Heard, Line, Waiting, listen
+from service.ui.views import answer, multi_upload, results_table, timeline, wording
+from service.ui.views import spectrogram as inside
+from service.ui.views.figures import Pictures
+from service.ui.views.results_table import Result
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +66,10 @@ class Actions:
         if latest is None:
             return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
         name, heard = latest
-        results = [*results, compare.result(name, heard)][-compare.MOST_RESULTS :]
+        results = [*results, results_table.result(name, heard)][-results_table.MOST_RESULTS :]
         spans = (heard.timeline or [])[:_MOST_PARTS]
         parts = [
-            (f"{words.clock(span.start_s)} {span.genre} {words.percent(span.confidence)}", span.start_s)
+            (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)
             for span in spans
         ]
         telling = max(spans, key=lambda span: next(score.score for score in span.scores if score.label == heard.genre))
@@ -83,15 +84,15 @@ class Actions:
 
     async def batch(self, results: list[Result], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, results, table, downloads) after each file."""
-        files = batch.files_of(event._data)
+        files = multi_upload.files_of(event._data)
         told = -math.inf
         for position, (name, path) in enumerate(files, 1):
             # The whole table each time: not more often than somebody can look.
             if path and time.monotonic() - told > _INTERVAL_S:
                 told = time.monotonic()
                 yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
-            row = await self._row(name, path) if path else compare.failure(name, words.NOT_SENT)
-            results = [*results, row][-compare.MOST_RESULTS :]
+            row = await self._row(name, path) if path else results_table.failure(name, wording.NOT_SENT)
+            results = [*results, row][-results_table.MOST_RESULTS :]
         yield _say(f"Done: {len(files)} files."), results, *self._table(results)
 
     async def _row(self, name: str, path: str) -> Result:
@@ -100,13 +101,13 @@ class Actions:
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         if isinstance(update, Heard) and update.finished:
-                            return compare.result(name, update.answer)
+                            return results_table.result(name, update.answer)
         except _Trouble as trouble:
-            return compare.failure(name, str(trouble))
+            return results_table.failure(name, str(trouble))
         raise AssertionError("listening ends with an answer or an error")
 
     def _table(self, results: list[Result]) -> tuple[Any, Any]:
-        return gr.Dataframe(compare.rows(results), visible=bool(results)), compare.downloads(results)
+        return gr.Dataframe(results_table.rows(results), visible=bool(results)), results_table.downloads(results)
 
     async def spectrogram(self, path: str | None, start_s: float | None) -> Any:
         """Computed only when asked, as is `evidence`; both take their turn in the classifier's queue."""
@@ -138,7 +139,7 @@ class Actions:
 
 
 def _say(text: str, *, alert: bool = False) -> Any:
-    return gr.HTML(words.notice(text, alert=alert), visible=True)
+    return gr.HTML(wording.notice(text, alert=alert), visible=True)
 
 
 class _Trouble(Exception):
@@ -149,17 +150,17 @@ class _Trouble(Exception):
 def _opened(path: str | None) -> Iterator[tuple[str, BinaryIO]]:
     """The name of an upload, and the upload, open. Raises _Trouble for everything that goes wrong with it."""
     if path is None:
-        raise _Trouble(words.CHOOSE_FIRST)
+        raise _Trouble(wording.CHOOSE_FIRST)
     # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
     if not Path(path).resolve().is_relative_to(folder().resolve()):
-        raise _Trouble(words.UPLOAD_FIRST)
+        raise _Trouble(wording.UPLOAD_FIRST)
     try:
         with open(path, "rb") as file:
             yield Path(path).name, file
     except FileNotFoundError:
-        raise _Trouble(words.EXPIRED) from None
+        raise _Trouble(wording.EXPIRED) from None
     except ServiceError as error:
-        raise _Trouble(words.explain(error)) from None
+        raise _Trouble(wording.explain(error)) from None
     except Exception:
         logger.exception("the page failed")
-        raise _Trouble(words.FAILED) from None
+        raise _Trouble(wording.FAILED) from None

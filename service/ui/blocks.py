@@ -8,10 +8,10 @@ from gradio.events import Dependency
 from gradio_client.utils import is_http_url_like
 
 from service.classification.classifier import Classifier
-from service.ui import batch, compare, snippets, timeline, words
 from service.ui.actions import Actions
 from service.ui.examples import as_upload, examples
-from service.uploads import folder
+from service.ui.hardening.uploads import folder
+from service.ui.views import multi_upload, results_table, snippets, timeline, wording
 
 _TITLE = "Music genre"
 _INTRODUCTION = """# What genre is this?
@@ -42,7 +42,7 @@ def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
         results = gr.State([], time_to_live=_VISIT_S)
         # Both tabs fill them, the second one shows them.
         table = gr.Dataframe(
-            headers=compare.HEADERS,
+            headers=results_table.HEADERS,
             label="Results",
             interactive=False,
             wrap=True,
@@ -92,7 +92,7 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
                 type="index",
             )
         with gr.Column(min_width=320):
-            notice = gr.HTML(words.notice("The answer appears here."))
+            notice = gr.HTML(wording.notice("The answer appears here."))
             answer = gr.HTML(visible=False)
             scores = gr.Label(label="All genres", visible=False, show_heading=False)
     sections = gr.HTML(visible=False, js_on_load=timeline.SCRIPT)
@@ -142,7 +142,7 @@ def _compare(
     actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML, max_upload_bytes: int
 ) -> None:
     gr.Markdown("Everything heard in this visit. Drop several files together to fill the table row by row.")
-    drop = gr.HTML(batch.render(max_upload_bytes), js_on_load=batch.SCRIPT)
+    drop = gr.HTML(multi_upload.render(max_upload_bytes), js_on_load=multi_upload.SCRIPT)
     notice = gr.HTML(visible=False)
     for part in (table, downloads):
         part.render()  # type: ignore[no-untyped-call]
@@ -179,7 +179,7 @@ def _refuse_urls(component: gr.Audio | gr.UploadButton) -> None:
 
     async def move_upload(url_or_path: str | Path | None) -> str | None:
         if url_or_path is not None and is_http_url_like(str(url_or_path)):
-            raise gr.Error(words.UPLOAD_FIRST, print_exception=False)
+            raise gr.Error(wording.UPLOAD_FIRST, print_exception=False)
         return await move(url_or_path)
 
     component.async_move_resource_to_block_cache = move_upload  # type: ignore[method-assign, assignment]

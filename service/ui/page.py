@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classification.classifier import Classifier
-from service.ui.visitors import Visitors
+from service.ui.hardening.queue import Visitors
 
 logger = logging.getLogger(__name__)
 
@@ -95,11 +95,12 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
     """Gradio's application, not started yet."""
     import gradio as gr
 
-    from service.ui import theme, tracebacks, upload_form
+    from service.ui import theme
     from service.ui.blocks import build
+    from service.ui.hardening import patches, tracebacks
 
     tracebacks.to_log()
-    upload_form.bound()
+    patches.bound()
     blocks = build(classifier, max_upload_bytes=max_upload_bytes)
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then
     # read every file of the server by posting its path.

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from service.ui.listen import LISTENERS
+from service.ui.session import LISTENERS
 from tests.audio_files import encode, sweep
 from tests.browser.conftest import TIMEOUT_MS, visit
 from tests.browser.steps import answer, example, panel, screenshot, tab

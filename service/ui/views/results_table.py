@@ -7,7 +7,7 @@ import json
 from typing import TypedDict
 
 from service.schemas import Classification
-from service.ui.words import clock, percent
+from service.ui.views.wording import clock, percent
 
 MOST_RESULTS = 200
 

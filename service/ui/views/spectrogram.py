@@ -10,8 +10,8 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from service.audio import Window
 from service.classification.occlusion import Evidence, Segment
-from service.ui.pictures import DPI, data_uri
-from service.ui.words import clock, percent
+from service.ui.views.figures import DPI, data_uri
+from service.ui.views.wording import clock, percent
 
 _WIDTH_PX, _HEIGHT_PX = 800, 380
 _DARK, _LIGHT, _FOR, _AGAINST = "#10131c", "#e8eaf0", "#f0a43a", "#6b9df0"

@@ -11,7 +11,7 @@ import numpy as np
 from service.classification.classifier import Classifier, Progress
 from service.errors import AudioTooLong, ModelLoading, Overloaded
 from service.schemas import Classification
-from service.ui.timeline import Peaks, peaks_of
+from service.ui.views.timeline import Peaks, peaks_of
 
 LISTENERS = 8
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from service.audio import Window
 from service.schemas import Classification, Span
-from service.ui.pictures import DPI, colours, data_uri
-from service.ui.words import clock, percent
+from service.ui.views.figures import DPI, colours, data_uri
+from service.ui.views.wording import clock, percent
 
 _WIDTH_PX, _HEIGHT_PX = 1_200, 200
 # Of a whole recording: one for three pixels.

@@ -3,7 +3,7 @@
 from html import escape
 
 from service.schemas import Classification
-from service.ui.words import clock, percent, sureness
+from service.ui.views.wording import clock, percent, sureness
 
 _MOST_CANDIDATES = 3
 
