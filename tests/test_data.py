@@ -15,9 +15,9 @@ from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
 from training import synthetic
 from training.arguments import DataArguments
-from training.data import load_clips
+from training.data.clips import load_clips
+from training.data.inputs import TrainingWindows
 from training.errors import TrainingError
-from training.features import TrainingWindows
 
 
 def _write_folder(root: Path, clips: dict[str, bytes]) -> Path:

@@ -10,7 +10,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import normalise, open_audio, read_recording
 from tests.audio_files import encode, sweep
-from training.features import ClipWindows, TrainingWindows
+from training.data.inputs import ClipWindows, TrainingWindows
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from training.command_line import parse
+from training.cli import parse
 from training.errors import TrainingError
 from training.search import search
 

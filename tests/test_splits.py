@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data import MADE_MUSIC, Clips
+from training.data.clips import MADE_MUSIC, Clips
+from training.data.splits import Split, _listed, folds, split
 from training.errors import TrainingError
-from training.splits import Split, _listed, folds, split
 
 
 def _clips(

@@ -15,10 +15,10 @@ from transformers import Wav2Vec2FeatureExtractor
 from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
+from training.data.inputs import TrainingWindows
+from training.data.splits import Split
+from training.data.streaming import Stream, StreamedWindows, mixed, stream_clips
 from training.errors import TrainingError
-from training.features import TrainingWindows
-from training.splits import Split
-from training.streaming import Stream, StreamedWindows, mixed, stream_clips
 
 _PER_GENRE = 30
 _BROKEN = "metal/broken.wav"

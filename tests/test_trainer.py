@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.hub_stand_in import HubStandIn
-from training.command_line import parse
-from training.splits import Split
+from training.cli import parse
+from training.data.splits import Split
 from training.train import train
 from training.trainer import class_weights
 

@@ -8,13 +8,13 @@ The same command again resumes at the last checkpoint. `--help` explains every o
 
 import sys
 
-from training import command_line
+from training import cli
 from training.train import train
 
 
 def main() -> int:
     """The exit code: 0 for a finished run, 1 when somebody must change something, 2 for a wrong option."""
-    return command_line.run("python -m training", train)
+    return cli.run("python -m training", train)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from tabulate import tabulate
 
 from training import pictures
-from training.data import MADE_MUSIC
+from training.data.clips import MADE_MUSIC
 from training.quantise import Comparison
 from training.report import METRICS, Report, SplitReport
 

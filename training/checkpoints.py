@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from training.features import DrawnAnew
+from training.data.inputs import DrawnAnew
 
 
 class ExactResume(TrainerCallback):

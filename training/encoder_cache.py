@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 from transformers import PreTrainedModel, default_data_collator
 
-from training.data import Clips
+from training.data.clips import Clips
+from training.data.inputs import ClipWindows, DrawnAnew, Inputs
 from training.errors import TrainingError
-from training.features import ClipWindows, DrawnAnew, Inputs
 from training.predictions import Labels
 
 logger = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2V
 
 from training import artefact, card, runs
 from training.arguments import ModelArguments
-from training.data import load_clips
+from training.data.clips import load_clips
+from training.data.splits import split
+from training.data.streaming import stream_clips
 from training.errors import TrainingError
 from training.model import known_genres, window_samples
 from training.quantise import CALIBRATION_CLIPS, compare, quantise
-from training.splits import split
-from training.streaming import stream_clips
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from transformers import Wav2Vec2FeatureExtractor, set_seed
 
 from training import encoder_cache, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
-from training.data import Clips, load_clips
+from training.data.clips import Clips, load_clips
+from training.data.inputs import MAX_WINDOWS, ClipWindows
+from training.data.splits import Split, folds, split
+from training.data.streaming import stream_clips
 from training.encoder_cache import EncodedClips
 from training.errors import TrainingError
-from training.features import MAX_WINDOWS, ClipWindows
 from training.model import known_genres, load_extractor, load_model
-from training.splits import Split, folds, split
-from training.streaming import stream_clips
 
 
 @dataclass(frozen=True)

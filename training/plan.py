@@ -14,11 +14,11 @@ from transformers import PreTrainedModel, TrainerCallback, default_data_collator
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from training import encoder_cache
+from training.data.inputs import ClipWindows
+from training.data.splits import Split
 from training.encoder_cache import EncodedClips, Size
-from training.features import ClipWindows
 from training.job import Job
 from training.model import load_model
-from training.splits import Split
 from training.trainer import build, validation
 
 # The first step warms up. A few windows are enough for an estimate.

@@ -11,7 +11,7 @@ import openvino
 from tqdm import tqdm
 
 from service.audio import normalise, read_recording
-from training.data import open_clip
+from training.data.clips import open_clip
 
 CALIBRATION_CLIPS = 100
 """Clips of the training set that the ranges of the activations are measured on."""

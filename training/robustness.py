@@ -12,9 +12,9 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, open_audio
-from training.data import open_clip
+from training.data.clips import open_clip
+from training.data.inputs import MAX_WINDOWS
 from training.distortions import mp3, noise, phone_band, pitch_shift, tempo
-from training.features import MAX_WINDOWS
 from training.predictions import Predictions, Probabilities
 from training.windows import windows_of
 

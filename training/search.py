@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 from transformers.trainer_utils import BestRun, SaveStrategy
 
-from training import command_line, encoder_cache
+from training import cli, encoder_cache
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.errors import TrainingError
 from training.job import Job, prepare, with_encoder_cache
@@ -34,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.search", description=__doc__.splitlines()[0])
     parser.add_argument("--n_trials", type=int, default=20, help="trainings to try")
     options, others = parser.parse_known_args()
-    return command_line.run("python -m training.search", partial(search, n_trials=options.n_trials), others)
+    return cli.run("python -m training.search", partial(search, n_trials=options.n_trials), others)
 
 
 def search(

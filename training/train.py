@@ -13,7 +13,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from training import artefact, card, encoder_cache, hub, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
-from training.data import Clips
+from training.data.clips import Clips
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.export import export_graph
 from training.job import Job, prepare, with_encoder_cache
@@ -21,7 +22,6 @@ from training.model import TINY, load_model, window_samples
 from training.plan import plan
 from training.report import Report, SplitReport, measure
 from training.robustness import answers, robustness
-from training.splits import Split
 from training.trainer import GenreTrainer, build, predict
 
 logger = logging.getLogger(__name__)

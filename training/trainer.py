@@ -15,12 +15,12 @@ from transformers import (
 
 from training import metrics
 from training.checkpoints import ExactResume
+from training.data.inputs import ClipWindows, Inputs, TrainingWindows
+from training.data.splits import Split
+from training.data.streaming import StreamedWindows
 from training.encoder_cache import OneWindow
-from training.features import ClipWindows, Inputs, TrainingWindows
 from training.job import Job
 from training.predictions import Labels, Predictions
-from training.splits import Split
-from training.streaming import StreamedWindows
 
 
 def build(

@@ -23,8 +23,8 @@ from transformers.utils.logging import disable_progress_bar
 from service.audio import Waveform, open_audio
 from tests.benchmarks.report import Row, Section
 from training import synthetic
-from training.command_line import parse
-from training.data import open_clip
+from training.cli import parse
+from training.data.clips import open_clip
 from training.robustness import answers, conditions
 from training.train import train
 

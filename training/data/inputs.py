@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
-from training.data import open_clip
+from training.data.clips import open_clip
 from training.model import window_samples
 
 MAX_WINDOWS = 3

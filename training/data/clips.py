@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import datasets
 
 from service.audio import AudioError, read_recording
-from training import sources
 from training.arguments import DataArguments
+from training.data import sources
 from training.errors import TrainingError
 
 logger = logging.getLogger(__name__)

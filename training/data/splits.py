@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 import datasets
 
-from training.data import MADE_MUSIC, Clips, clip_name
+from training.data.clips import MADE_MUSIC, Clips, clip_name
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
-    from training.streaming import Stream
+    from training.data.streaming import Stream
 
 logger = logging.getLogger(__name__)
 

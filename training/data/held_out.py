@@ -19,10 +19,10 @@ from typing import Any
 import datasets
 from tqdm import tqdm
 
-from training import sources
-from training.data import check, open_clip, require_known
+from training.data import sources
+from training.data.clips import check, open_clip, require_known
+from training.data.splits import HELD_OUT
 from training.errors import TrainingError
-from training.splits import HELD_OUT
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from service.audio import AudioError
-from training import sources
 from training.arguments import DataArguments
-from training.data import Clips, data_set_name, open_clip
-from training.features import DrawnAnew, Inputs, TrainingWindows
-from training.held_out import Aside, genre_names, genre_of, set_aside
-from training.splits import RANDOM_CAUTION, Part, Split
+from training.data import sources
+from training.data.clips import Clips, data_set_name, open_clip
+from training.data.held_out import Aside, genre_names, genre_of, set_aside
+from training.data.inputs import DrawnAnew, Inputs, TrainingWindows
+from training.data.splits import RANDOM_CAUTION, Part, Split
 
 logger = logging.getLogger(__name__)
 
