@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from training import metrics
-from training.calibration import cross_fitted, fit_temperature, fit_threshold
-from training.predictions import Predictions
+from training.evaluation import metrics
+from training.evaluation.calibration import cross_fitted, fit_temperature, fit_threshold
+from training.evaluation.predictions import Predictions
 
 
 def _predictions(temperature: float, clips: int = 2_000) -> Predictions:

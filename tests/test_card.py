@@ -9,8 +9,8 @@ import yaml
 from huggingface_hub import ModelCard
 
 from training import card
-from training.predictions import Predictions
-from training.report import Report, SplitReport, measure
+from training.evaluation.predictions import Predictions
+from training.evaluation.report import Report, SplitReport, measure
 
 _GENRES = ["jazz", "metal"]
 

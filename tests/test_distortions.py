@@ -5,7 +5,7 @@ import pytest
 
 from service.audio import Waveform
 from tests.audio_files import sweep
-from training import distortions
+from training.evaluation import distortions
 
 RATE = 16_000
 

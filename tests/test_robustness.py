@@ -5,7 +5,7 @@ import pytest
 
 from service.audio import Waveform
 from tests.audio_files import encode, sweep
-from training.robustness import conditions, robustness
+from training.evaluation.robustness import conditions, robustness
 
 RATE = 16_000
 CLIPS = 10

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training import metrics
-from training.predictions import Predictions
+from training.evaluation import metrics
+from training.evaluation.predictions import Predictions
 
 # Three genres; the second of genre 1 is taken for genre 2, nothing is ever called genre 0 but itself.
 _SURE = np.eye(3)[[0, 1, 2, 2]]

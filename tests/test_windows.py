@@ -6,7 +6,7 @@ import soundfile
 
 from service.audio import Waveform, read_recording
 from tests.audio_files import sweep
-from training.windows import windows_of
+from training.evaluation.windows import windows_of
 
 RATE = 16_000
 

@@ -8,8 +8,8 @@ from tabulate import tabulate
 
 from training import pictures
 from training.data.clips import MADE_MUSIC
+from training.evaluation.report import METRICS, Report, SplitReport
 from training.quantise import Comparison
-from training.report import METRICS, Report, SplitReport
 
 _INT8_HEADING = "## In 8 bits"
 

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, default_data_collator
 from training.data.clips import Clips
 from training.data.inputs import ClipWindows, DrawnAnew, Inputs
 from training.errors import TrainingError
-from training.predictions import Labels
+from training.evaluation.predictions import Labels
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.report import SplitReport
+from training.evaluation.report import SplitReport
 
 CONFUSION = "confusion_matrix.png"
 CALIBRATION = "calibration.png"

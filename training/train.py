@@ -16,12 +16,12 @@ from training.arguments import DataArguments, GenreTrainingArguments, ModelArgum
 from training.data.clips import Clips
 from training.data.splits import Split
 from training.errors import TrainingError
+from training.evaluation.report import Report, SplitReport, measure
+from training.evaluation.robustness import answers, robustness
 from training.export import export_graph
 from training.job import Job, prepare, with_encoder_cache
 from training.model import TINY, load_model, window_samples
 from training.plan import plan
-from training.report import Report, SplitReport, measure
-from training.robustness import answers, robustness
 from training.trainer import GenreTrainer, build, predict
 
 logger = logging.getLogger(__name__)

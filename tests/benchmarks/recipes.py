@@ -25,7 +25,7 @@ from tests.benchmarks.report import Row, Section
 from training import synthetic
 from training.cli import parse
 from training.data.clips import open_clip
-from training.robustness import answers, conditions
+from training.evaluation.robustness import answers, conditions
 from training.train import train
 
 CLIP_S, WINDOW_S = 6.0, 2.0

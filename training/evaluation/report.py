@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training import metrics
-from training.calibration import Threshold, cross_fitted, fit_temperature, fit_threshold
-from training.predictions import Labels, Predictions, Probabilities
+from training.evaluation import metrics
+from training.evaluation.calibration import Threshold, cross_fitted, fit_temperature, fit_threshold
+from training.evaluation.predictions import Labels, Predictions, Probabilities
 
 METRICS = "metrics.json"
 

@@ -14,9 +14,9 @@ from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
 from service.audio import Waveform, open_audio
 from training.data.clips import open_clip
 from training.data.inputs import MAX_WINDOWS
-from training.distortions import mp3, noise, phone_band, pitch_shift, tempo
-from training.predictions import Predictions, Probabilities
-from training.windows import windows_of
+from training.evaluation.distortions import mp3, noise, phone_band, pitch_shift, tempo
+from training.evaluation.predictions import Predictions, Probabilities
+from training.evaluation.windows import windows_of
 
 Condition = Callable[[Waveform], Waveform]
 """A whole clip, float32 (samples,), to what became of it."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from training.metrics import negative_log_likelihood, risk_coverage
-from training.predictions import Labels, Predictions, Probabilities
+from training.evaluation.metrics import negative_log_likelihood, risk_coverage
+from training.evaluation.predictions import Labels, Predictions, Probabilities
 
 TARGET = 0.95
 """Of the reachable accuracy, which the accepted answers shall have."""

@@ -8,7 +8,7 @@ import evaluate
 import numpy as np
 import numpy.typing as npt
 
-from training.predictions import Labels, Probabilities
+from training.evaluation.predictions import Labels, Probabilities
 
 Counts = npt.NDArray[np.int64]
 """int64 (genres, genres): rows are true genres, columns predicted ones."""
