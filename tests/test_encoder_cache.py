@@ -10,11 +10,11 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2V
 
 from tests.audio_files import encode as encode_audio
 from tests.audio_files import sweep
-from training import encoder_cache
 from training.data.clips import Clips
 from training.data.inputs import ClipWindows
-from training.encoder_cache import EncodedClips, encode
 from training.errors import TrainingError
+from training.finetuning import encoder_cache
+from training.finetuning.encoder_cache import EncodedClips, encode
 
 WINDOW_S = 1.0
 # One window, three windows, one window.

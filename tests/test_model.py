@@ -17,7 +17,7 @@ from tests.conftest import GENRES
 from tests.hub_stand_in import HubStandIn
 from training.arguments import ModelArguments
 from training.errors import TrainingError
-from training.model import TINY, known_genres, load_extractor, load_model
+from training.finetuning.model import TINY, known_genres, load_extractor, load_model
 
 
 def push_base_model(hub: HubStandIn, repo_id: str, folder: Path) -> None:

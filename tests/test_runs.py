@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from training import runs
 from training.errors import TrainingError
+from training.finetuning import run_folder
 
 
 def _checkpoint(output_dir: Path, step: int, state: str | None = "{}") -> Path:
@@ -15,29 +15,29 @@ def _checkpoint(output_dir: Path, step: int, state: str | None = "{}") -> Path:
 
 
 def test_the_same_settings_claim_the_folder_again(tmp_path: Path) -> None:
-    runs.claim(tmp_path / "run", {"seed": 1})
-    runs.claim(tmp_path / "run", {"seed": 1})
+    run_folder.claim(tmp_path / "run", {"seed": 1})
+    run_folder.claim(tmp_path / "run", {"seed": 1})
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    runs.claim(tmp_path, {"seed": 1, "learning_rate": 0.1})
+    run_folder.claim(tmp_path, {"seed": 1, "learning_rate": 0.1})
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.1, now 0.2\)"):
-        runs.claim(tmp_path, {"seed": 1, "learning_rate": 0.2})
+        run_folder.claim(tmp_path, {"seed": 1, "learning_rate": 0.2})
 
 
 def test_the_newest_checkpoint_by_number(tmp_path: Path) -> None:
     _checkpoint(tmp_path, 9)
     newest = _checkpoint(tmp_path, 10)
-    assert runs.last_checkpoint(tmp_path) == newest
+    assert run_folder.last_checkpoint(tmp_path) == newest
 
 
 @pytest.mark.parametrize("state", [None, '{"epoch": 1'])
 def test_a_half_written_checkpoint_is_passed_over_and_removed(tmp_path: Path, state: str | None) -> None:
     whole = _checkpoint(tmp_path, 9)
     half = _checkpoint(tmp_path, 10, state)
-    assert runs.last_checkpoint(tmp_path) == whole
+    assert run_folder.last_checkpoint(tmp_path) == whole
     assert not half.exists()
 
 
 def test_a_new_folder_has_none(tmp_path: Path) -> None:
-    assert runs.last_checkpoint(tmp_path) is None
+    assert run_folder.last_checkpoint(tmp_path) is None

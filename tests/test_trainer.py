@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from tests.hub_stand_in import HubStandIn
 from training.cli import parse
 from training.data.splits import Split
+from training.finetuning.trainer import class_weights
 from training.train import train
-from training.trainer import class_weights
 
 _COMMON = (
     *("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2"),

@@ -17,13 +17,14 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
 
-from training import artefact, card, runs
+from training import artefact, card
 from training.arguments import ModelArguments
 from training.data.clips import load_clips
 from training.data.splits import split
 from training.data.streaming import stream_clips
 from training.errors import TrainingError
-from training.model import known_genres, window_samples
+from training.finetuning import run_folder
+from training.finetuning.model import known_genres, window_samples
 from training.quantise import CALIBRATION_CLIPS, compare, quantise
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
-        if not (options.output_dir / runs.MODEL_FOLDER / "README.md").is_file():
+        if not (options.output_dir / run_folder.MODEL_FOLDER / "README.md").is_file():
             raise TrainingError(f"{options.output_dir} holds no finished model. Run the training to its end first.")
         return export(options.output_dir, int8=options.int8)
     except TrainingError as error:
@@ -53,15 +54,15 @@ def main() -> int:
 
 def export(output_dir: Path, *, int8: bool) -> int:
     """Export the model of a finished run anew; in 8 bits too, from the run's own clips. Raises TrainingError."""
-    data, seed = runs.settings(output_dir)
-    folder = output_dir / runs.MODEL_FOLDER
+    data, seed = run_folder.settings(output_dir)
+    folder = output_dir / run_folder.MODEL_FOLDER
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     export_graph(folder, samples=window_samples(extractor, data.max_duration_s))
     passed = True
     if int8:
         known = known_genres(ModelArguments(model_name_or_path=str(folder)))
         if data.streaming:
-            _, chosen = stream_clips(data, output_dir / runs.HELD_OUT_FOLDER, seed, known)
+            _, chosen = stream_clips(data, output_dir / run_folder.HELD_OUT_FOLDER, seed, known)
             assert chosen.stream is not None
             ranged = chosen.stream.sample(CALIBRATION_CLIPS)
         else:

@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from training import hub, runs
+from training import hub
 from training.errors import TrainingError
+from training.finetuning import run_folder
 
 
 def main() -> int:
@@ -15,7 +16,7 @@ def main() -> int:
     parser.add_argument("--hub_model_id", required=True, help="the model repo to push to, such as you/genre")
     parser.add_argument("--hub_private_repo", action="store_true", help="make the repo private when it is created")
     options = parser.parse_args()
-    folder = options.output_dir / runs.MODEL_FOLDER
+    folder = options.output_dir / run_folder.MODEL_FOLDER
     if not (folder / "README.md").is_file():
         parser.error(f"{folder} holds no finished model. Run the training to its end first.")
     try:

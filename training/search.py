@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedModel
 from transformers.trainer_utils import BestRun, SaveStrategy
 
-from training import cli, encoder_cache
+from training import cli
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.errors import TrainingError
-from training.job import Job, prepare, with_encoder_cache
-from training.model import load_model
-from training.trainer import build
+from training.finetuning import encoder_cache
+from training.finetuning.experiment import Job, prepare, with_encoder_cache
+from training.finetuning.model import load_model
+from training.finetuning.trainer import build
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transformers import PreTrainedModel, Trainer, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from training import artefact, card, encoder_cache, hub, runs
+from training import artefact, card, hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips
 from training.data.splits import Split
@@ -19,10 +19,11 @@ from training.errors import TrainingError
 from training.evaluation.report import Report, SplitReport, measure
 from training.evaluation.robustness import answers, robustness
 from training.export import export_graph
-from training.job import Job, prepare, with_encoder_cache
-from training.model import TINY, load_model, window_samples
-from training.plan import plan
-from training.trainer import GenreTrainer, build, predict
+from training.finetuning import encoder_cache, run_folder
+from training.finetuning.dry_run import plan
+from training.finetuning.experiment import Job, prepare, with_encoder_cache
+from training.finetuning.model import TINY, load_model, window_samples
+from training.finetuning.trainer import GenreTrainer, build, predict
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         arguments.push_to_hub = False
     else:
         with arguments.main_process_first(local=False, desc="the output folder"):
-            runs.claim(output_dir, _settings(data, base, arguments))
+            run_folder.claim(output_dir, _settings(data, base, arguments))
     hub_model_id = _preflight(arguments)
     job = prepare(data, base, arguments)
     if arguments.dry_run:
@@ -67,7 +68,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         return output_dir
     job = with_encoder_cache(job)
     clips, splits = job.clips, job.splits
-    folder = output_dir if data.folds else output_dir / runs.MODEL_FOLDER
+    folder = output_dir if data.folds else output_dir / run_folder.MODEL_FOLDER
     reports: list[SplitReport] = []
     for number, chosen in enumerate(splits):
         split_arguments = copy.copy(arguments)
@@ -104,7 +105,7 @@ def _train_on(chosen: Split, job: Job) -> tuple[GenreTrainer, SplitReport]:
     logger.info("Split %s: %s", chosen.name, ", ".join(f"{count} {part}" for part, count in chosen.sizes.items()))
     arguments, extractor, window_s = job.arguments, job.extractor, job.data.max_duration_s
     with arguments.main_process_first(local=False, desc="the checkpoints"):
-        checkpoint = arguments.resume_from_checkpoint or runs.last_checkpoint(Path(str(arguments.output_dir)))
+        checkpoint = arguments.resume_from_checkpoint or run_folder.last_checkpoint(Path(str(arguments.output_dir)))
     if checkpoint is not None:
         logger.info("Resuming at %s", checkpoint)
     set_seed(arguments.seed)

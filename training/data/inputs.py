@@ -10,7 +10,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
 from training.data.clips import open_clip
-from training.model import window_samples
+from training.finetuning.model import window_samples
 
 MAX_WINDOWS = 3
 """Windows that a clip is evaluated on: what the service hears of a recording unless it is told otherwise."""

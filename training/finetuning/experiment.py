@@ -7,15 +7,15 @@ import datasets
 import torch
 from transformers import Wav2Vec2FeatureExtractor, set_seed
 
-from training import encoder_cache, runs
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips, load_clips
 from training.data.inputs import MAX_WINDOWS, ClipWindows
 from training.data.splits import Split, folds, split
 from training.data.streaming import stream_clips
-from training.encoder_cache import EncodedClips
 from training.errors import TrainingError
-from training.model import known_genres, load_extractor, load_model
+from training.finetuning import encoder_cache, run_folder
+from training.finetuning.encoder_cache import EncodedClips
+from training.finetuning.model import known_genres, load_extractor, load_model
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingA
     extractor = load_extractor(base, max_duration_s=data.max_duration_s)
     with arguments.main_process_first(local=False, desc="the clips"):
         if data.streaming:
-            folder = Path(str(arguments.output_dir), runs.HELD_OUT_FOLDER)
+            folder = Path(str(arguments.output_dir), run_folder.HELD_OUT_FOLDER)
             clips, streamed = stream_clips(data, folder, arguments.seed, known)
             splits = [streamed]
         else:

@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Subset
 from transformers import PreTrainedModel, TrainerCallback, default_data_collator, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from training import encoder_cache
 from training.data.inputs import ClipWindows
 from training.data.splits import Split
-from training.encoder_cache import EncodedClips, Size
-from training.job import Job
-from training.model import load_model
-from training.trainer import build, validation
+from training.finetuning import encoder_cache
+from training.finetuning.encoder_cache import EncodedClips, Size
+from training.finetuning.experiment import Job
+from training.finetuning.model import load_model
+from training.finetuning.trainer import build, validation
 
 # The first step warms up. A few windows are enough for an estimate.
 _STEPS = 3

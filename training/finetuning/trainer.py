@@ -13,14 +13,14 @@ from transformers import (
     default_data_collator,
 )
 
-from training.checkpoints import ExactResume
 from training.data.inputs import ClipWindows, Inputs, TrainingWindows
 from training.data.splits import Split
 from training.data.streaming import StreamedWindows
-from training.encoder_cache import OneWindow
 from training.evaluation import metrics
 from training.evaluation.predictions import Labels, Predictions
-from training.job import Job
+from training.finetuning.checkpoints import ExactResume
+from training.finetuning.encoder_cache import OneWindow
+from training.finetuning.experiment import Job
 
 
 def build(
