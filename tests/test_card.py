@@ -8,9 +8,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from training import card
 from training.evaluation.predictions import Predictions
 from training.evaluation.report import Report, SplitReport, measure
+from training.publishing import model_card
 
 _GENRES = ["jazz", "metal"]
 
@@ -51,7 +51,7 @@ def _report(*splits: SplitReport) -> Report:
 
 def test_every_figure_has_its_interval_and_its_n(tmp_path: Path) -> None:
     report = _report(_split("artist", 14))
-    card.write(tmp_path, report, "you/genre")
+    model_card.write(tmp_path, report, "you/genre")
     written = json.loads((tmp_path / "metrics.json").read_text())["splits"][0]
     for name in ("accuracy", "macro_f1", "ece", "brier", "calibrated_ece", "calibrated_brier"):
         assert written[name]["n"] == 20
@@ -70,7 +70,7 @@ def test_every_figure_has_its_interval_and_its_n(tmp_path: Path) -> None:
 
 def test_two_splits_tell_their_gap(tmp_path: Path) -> None:
     report = _report(_split("artist", 14), _split("random", 18, caution="it flatters."))
-    card.write(tmp_path, report, "you/genre")
+    model_card.write(tmp_path, report, "you/genre")
     text = (tmp_path / "README.md").read_text()
     assert "reads +20.0 points against artists that were never heard" in text
     assert "The model in this repo is that of the `artist` split." in " ".join(text.split())
@@ -82,11 +82,11 @@ def test_two_splits_tell_their_gap(tmp_path: Path) -> None:
 
 
 def test_the_summary_names_split_and_n() -> None:
-    lines = card.summary(_report(_split("artist", 14), _split("random", 18))).splitlines()
+    lines = model_card.summary(_report(_split("artist", 14), _split("random", 18))).splitlines()
     assert [line.split()[:3] for line in lines[2:]] == [["artist", "20", "0.700"], ["random", "20", "0.900"]]
 
 
 @pytest.mark.parametrize("name", ["random", "artist"])
 def test_calibration_says_what_it_was_measured_on(tmp_path: Path, name: str) -> None:
-    card.write(tmp_path, _report(_split(name, 14)), "you/genre")
+    model_card.write(tmp_path, _report(_split(name, 14)), "you/genre")
     assert ("each calibrated on others of them" in (tmp_path / "README.md").read_text()) is (name == "random")

@@ -61,7 +61,7 @@ def test_the_service_calls_nobody(calls: Path, tmp_path: Path, model_folder: Pat
 
 def test_training_calls_nobody(calls: Path, tmp_path: Path) -> None:
     settings = environment(PYTHONPATH=str(tmp_path), HOME=str(tmp_path / "home"))
-    code = "import training.finetuning.experiment, training.export, training.quantise, nncf, time; time.sleep(1)"
+    code = "import training.finetuning.experiment, training.publishing.quantise, nncf, time; time.sleep(1)"
     subprocess.run([sys.executable, "-c", code], env=settings, cwd=ROOT, check=True)
     assert calls.read_text() == ""
     assert not (tmp_path / "home" / "intel").exists()

@@ -13,7 +13,7 @@ from service.model.artefact import read_artefact
 from service.model.graph import graph_of
 from tests.audio_files import encode
 from tests.processes import run
-from training.quantise import Comparison
+from training.publishing.quantise import Comparison
 
 _RATE = 16_000
 

@@ -17,7 +17,6 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
 
-from training import artefact, card
 from training.arguments import ModelArguments
 from training.data.clips import load_clips
 from training.data.splits import split
@@ -25,7 +24,8 @@ from training.data.streaming import stream_clips
 from training.errors import TrainingError
 from training.finetuning import run_folder
 from training.finetuning.model import known_genres, window_samples
-from training.quantise import CALIBRATION_CLIPS, compare, quantise
+from training.publishing import artefact, model_card
+from training.publishing.quantise import CALIBRATION_CLIPS, compare, quantise
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def export(output_dir: Path, *, int8: bool) -> int:
         passed = comparison.passed
         if passed:
             openvino.save_model(graph, folder / INT8_GRAPH, compress_to_fp16=False)
-        card.add_int8(folder, comparison)
+        model_card.add_int8(folder, comparison)
         logger.info(
             "int8 %s: accuracy %.3f, %.3f in float32; %.1f %% of %d held-out clips answered as in float32",
             "passed" if passed else "failed and is not written",

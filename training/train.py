@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transformers import PreTrainedModel, Trainer, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from training import artefact, card, hub
+from training import hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips
 from training.data.splits import Split
@@ -24,6 +24,7 @@ from training.finetuning.dry_run import plan
 from training.finetuning.experiment import Job, prepare, with_encoder_cache
 from training.finetuning.model import TINY, load_model, window_samples
 from training.finetuning.trainer import GenreTrainer, build, predict
+from training.publishing import artefact, model_card
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +93,8 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         if data.folds:
             whole.write(folder)
         else:
-            card.write(folder, whole, hub_model_id or output_dir.name)
-        logger.info("Measured on %s:\n%s", clips.name, card.summary(whole))
+            model_card.write(folder, whole, hub_model_id or output_dir.name)
+        logger.info("Measured on %s:\n%s", clips.name, model_card.summary(whole))
         logger.info("The %s in %s", "figures are" if data.folds else "model is", folder)
         if hub_model_id is not None:
             _push(folder, hub_model_id)

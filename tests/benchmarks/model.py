@@ -9,9 +9,9 @@ from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2
 from transformers.utils.logging import disable_progress_bar
 
 from tests.benchmarks.clips import clips
-from training import artefact
 from training.export import GRAPH, INT8_GRAPH, export_graph
-from training.quantise import quantise
+from training.publishing import artefact
+from training.publishing.quantise import quantise
 from training.synthetic import GENRES
 
 WINDOW_S = 30.0

@@ -6,10 +6,10 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from tabulate import tabulate
 
-from training import pictures
 from training.data.clips import MADE_MUSIC
 from training.evaluation.report import METRICS, Report, SplitReport
-from training.quantise import Comparison
+from training.publishing import plots
+from training.publishing.quantise import Comparison
 
 _INT8_HEADING = "## In 8 bits"
 
@@ -17,7 +17,7 @@ _INT8_HEADING = "## In 8 bits"
 def write(folder: Path, report: Report, model_id: str) -> None:
     """Write README.md, its pictures and metrics.json into the model folder."""
     report.write(folder)
-    pictures.draw(folder, report.main)
+    plots.draw(folder, report.main)
     card = ModelCard(f"---\n{_metadata(report, model_id).to_yaml()}\n---\n\n{_text(report, model_id)}")
     card.save(folder / "README.md")
 
@@ -120,17 +120,17 @@ On the same {main.accuracy.n} clips of the `{main.split}` split:
 
 {_genres(main)}
 
-![Confusion matrix]({pictures.CONFUSION})
+![Confusion matrix]({plots.CONFUSION})
 
 ## Confidence
 
 {_confidence(main)}
 
-![Reliability, risk and coverage]({pictures.CALIBRATION})
+![Reliability, risk and coverage]({plots.CALIBRATION})
 
 {_robustness(main)}## Training
 
-![Training curve]({pictures.CURVE})
+![Training curve]({plots.CURVE})
 
 ## Use
 
