@@ -4,7 +4,7 @@ import io
 import tarfile
 from functools import cache
 
-from training import synthetic
+from training.synthetic import render
 
 SCRIPT = b"""import datasets
 
@@ -17,7 +17,7 @@ CORRUPT = "jazz.00054"
 @cache
 def clip(genre: str, seed: int, format: str = "wav", duration_s: float = 2.0) -> bytes:
     """One encoded clip of made music."""
-    return synthetic.encode(synthetic.render(genre, seed, duration_s), "wav" if format == "wav" else "flac")
+    return render.encode(render.render(genre, seed, duration_s), "wav" if format == "wav" else "flac")
 
 
 @cache
@@ -25,7 +25,7 @@ def archive(clips_per_genre: int) -> bytes:
     """genres.tar.gz: genres/<genre>/<genre>.NNNNN.wav, macOS leftovers, and the corrupt jazz.00054."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for genre in synthetic.GENRES:
+        for genre in render.GENRES:
             _add_folder(tar, f"genres/{genre}")
             for seed in range(clips_per_genre):
                 _add(tar, f"genres/{genre}/{genre}.{seed:05}.wav", clip(genre, seed))

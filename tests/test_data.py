@@ -13,11 +13,11 @@ from transformers import Wav2Vec2FeatureExtractor
 from tests import gtzan
 from tests.audio_files import encode, sweep
 from tests.hub_stand_in import HubStandIn
-from training import synthetic
 from training.arguments import DataArguments
 from training.data.clips import load_clips
 from training.data.inputs import TrainingWindows
 from training.errors import TrainingError
+from training.synthetic import render
 
 
 def _write_folder(root: Path, clips: dict[str, bytes]) -> Path:
@@ -45,7 +45,7 @@ def test_gtzan_from_the_hub_as_it_really_is(hub: HubStandIn, caplog: pytest.LogC
     commit = hub.commit("marsyas/gtzan", gtzan.files(2), repo_type="dataset")
     with caplog.at_level(logging.WARNING, "training"):
         clips = load_clips(_arguments("marsyas/gtzan"))
-    assert clips.genres == list(synthetic.GENRES)
+    assert clips.genres == list(render.GENRES)
     assert len(clips.dataset) == 20
     assert clips.revision == commit
     assert clips.dataset[0]["audio"]["bytes"] == gtzan.clip("blues", 0)

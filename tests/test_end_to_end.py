@@ -19,7 +19,7 @@ from tests.audio_files import encode
 from tests.hub_stand_in import HubStandIn
 from tests.processes import run, service
 from tests.test_model import push_base_model
-from training import synthetic
+from training.synthetic import render
 
 WINDOW_S = 3
 
@@ -69,10 +69,8 @@ def _stock_scores(mp3: bytes) -> dict[str, float]:
 
 
 def test_an_mp3_gets_the_scores_of_the_stock_way(url: str) -> None:
-    stereo = np.stack(
-        [synthetic.render("jazz", 7, WINDOW_S + 0.2), synthetic.render("metal", 7, WINDOW_S + 0.2)], axis=1
-    )
-    mp3 = encode(stereo, "mp3", synthetic.SAMPLING_RATE)
+    stereo = np.stack([render.render("jazz", 7, WINDOW_S + 0.2), render.render("metal", 7, WINDOW_S + 0.2)], axis=1)
+    mp3 = encode(stereo, "mp3", render.SAMPLING_RATE)
     answer = httpx.post(f"{url}/classify", files={"file": ("a.mp3", mp3)}, timeout=60).json()
     scores = {score["label"]: score["score"] for score in answer["scores"]}
     expected = _stock_scores(mp3)
@@ -87,14 +85,14 @@ def test_the_model_answered_is_the_one_pushed(session_hub: HubStandIn, url: str)
     model = httpx.get(f"{url}/model").json()
     assert model["id"] == "you/end-to-end"
     assert model["revision"] == session_hub.head("you/end-to-end")
-    assert model["labels"] == list(synthetic.GENRES)
+    assert model["labels"] == list(render.GENRES)
     assert model["window_s"] == WINDOW_S
     assert model["defaulted"] == []
 
 
 def test_the_graph_that_was_pushed_answers_the_same(session_hub: HubStandIn, url: str, tmp_path: Path) -> None:
     """The other backend, from a cache of its own: nothing is converted, and bf16 moves the scores by little."""
-    mp3 = encode(synthetic.render("jazz", 8, WINDOW_S), "mp3", synthetic.SAMPLING_RATE)
+    mp3 = encode(render.render("jazz", 8, WINDOW_S), "mp3", render.SAMPLING_RATE)
     settings = {"MODEL_ID": "you/end-to-end", "BACKEND": "openvino", "HF_HOME": str(tmp_path / "cache")}
     with service(settings, tmp_path / "log") as other:
         answers = [

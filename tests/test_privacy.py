@@ -52,7 +52,7 @@ def test_the_service_calls_nobody(calls: Path, tmp_path: Path, model_folder: Pat
     service = start(MODEL_ID=str(model_folder), PYTHONPATH=str(tmp_path), **home)
     service.wait_for("/readyz")
     service.wait_for("/ui/")
-    assert service.classification.classifier(encode(sweep(2.0), "mp3")).status_code == 200
+    assert service.classify(encode(sweep(2.0), "mp3")).status_code == 200
     assert httpx2.get(f"{service.url}/model").json()["backend"].startswith("openvino")
     assert service.stop() == 0
     assert calls.read_text() == ""

@@ -40,7 +40,7 @@ def running(model_folder: Path, temporary: Path) -> Iterator[Service]:
         service.wait_for("/ui/")
         # What the first request opens stays open.
         for _ in range(3):
-            assert service.classification.classifier(WAV).status_code == 200
+            assert service.classify(WAV).status_code == 200
         yield service
         assert service.stop() == 0
     finally:

@@ -28,7 +28,7 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_leaves_nothing(
         service.wait_for("/readyz")
         service.wait_for("/ui/")
         assert httpx2.get(f"{service.url}/model").json()["backend"].startswith("openvino")
-        answer = service.classification.classifier(encode(sweep(3.0), "mp3"))
+        answer = service.classify(encode(sweep(3.0), "mp3"))
         assert answer.status_code == 200, answer.text
         assert service.stop() == 0
     warnings = [entry["message"] for entry in service.log if entry["level"] != "INFO"]
@@ -67,11 +67,11 @@ def test_a_full_temporary_folder_refuses_uploads_and_nothing_else(
         wav = encode(sweep(10.0, 44_100), "wav", 44_100)
         small = encode(sweep(3.0), "mp3")
         (temporary / "somebody else's").write_bytes(bytes(2_500_000))
-        refused = service.classification.classifier(wav)
+        refused = service.classify(wav)
         assert (refused.status_code, refused.json()["type"]) == (507, "urn:music-genre:storage-full")
         assert str(temporary) not in json.dumps(refused.json())
-        assert service.classification.classifier(small).status_code == 200
+        assert service.classify(small).status_code == 200
         (temporary / "somebody else's").unlink()
-        assert service.classification.classifier(wav).status_code == 200
+        assert service.classify(wav).status_code == 200
         assert httpx2.get(f"{service.url}/readyz").status_code == 200
         assert service.stop() == 0

@@ -114,7 +114,7 @@ def test_it_is_alive_while_it_loads_and_ends_when_asked(hub: HubStandIn, model_f
     service = start(MODEL_ID="owner/process-slow")
     service.wait_for("/livez")
     assert service.wait_for("/readyz", 503).json()["type"] == "urn:music-genre:model-loading"
-    refused = service.classification.classifier(encode(sweep(1.0), "mp3"))
+    refused = service.classify(encode(sweep(1.0), "mp3"))
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     started = time.monotonic()
     assert httpx2.get(f"{service.url}/livez").json() == {"status": "alive"}
@@ -266,7 +266,7 @@ def test_its_decoders_answer_until_it_ends_and_end_with_it(start: Start, model_f
         # As a terminal or a supervisor does, which signals the whole group.
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
-    assert service.classification.classifier(encode(sweep(1.0), "mp3")).status_code == 200
+    assert service.classify(encode(sweep(1.0), "mp3")).status_code == 200
     assert tree(service.process.pid)[1:] == decoders
     assert service.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in decoders)

@@ -12,8 +12,9 @@ import pretty_midi
 import pytest
 import soundfile
 
-from training.styles import BEATS_PER_BAR, KITS, QUALITIES, SCALES, STYLES
-from training.synthetic import GENRES, SAMPLING_RATE, Format, encode, main, render
+from training.synthetic.__main__ import main
+from training.synthetic.render import GENRES, SAMPLING_RATE, Format, encode, render
+from training.synthetic.styles import BEATS_PER_BAR, KITS, QUALITIES, SCALES, STYLES
 
 
 def test_the_genres_are_those_of_gtzan() -> None:

@@ -21,7 +21,7 @@ from service.audio import Progress, Waveform
 from service.decoding.worker import LENGTH
 from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parents[2]
 # What Python needs to find itself and its libraries, if anything: no token, no key, no address.
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 # Each thread and arena would reserve address space, of which there is little.

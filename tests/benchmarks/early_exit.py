@@ -16,7 +16,7 @@ from service.inference.backends import load_backend
 from service.model.artefact import read_artefact
 from service.runtime.resources import available_cpus
 from tests.benchmarks.report import Row, Section
-from training.synthetic import GENRES, encode, render
+from training.synthetic.render import GENRES, encode, render
 
 _FIRST_SEED = 2_000_000
 _DURATION_S = 30.0

@@ -12,7 +12,7 @@ from tests.benchmarks.clips import clips
 from training.export import GRAPH, INT8_GRAPH, export_graph
 from training.publishing import artefact
 from training.publishing.quantise import quantise
-from training.synthetic import GENRES
+from training.synthetic.render import GENRES
 
 WINDOW_S = 30.0
 SAMPLING_RATE = 16_000

@@ -22,10 +22,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from service.audio import Waveform, open_audio
 from tests.benchmarks.report import Row, Section
-from training import synthetic
 from training.cli import parse
 from training.data.clips import open_clip
 from training.evaluation.robustness import answers, conditions
+from training.synthetic import render
 from training.train import train
 
 CLIP_S, WINDOW_S = 6.0, 2.0
@@ -84,15 +84,15 @@ def main() -> None:
 
 
 def _make_music(home: Path) -> None:
-    for genre in synthetic.GENRES:
+    for genre in render.GENRES:
         for seed in range(CLIPS):
             _write(home / "all", genre, seed)
         # Every second genre is rare.
-        for seed in range(RARE_CLIPS if synthetic.GENRES.index(genre) % 2 else CLIPS):
+        for seed in range(RARE_CLIPS if render.GENRES.index(genre) % 2 else CLIPS):
             _write(home / "rare", genre, seed)
         for seed in range(UNHEARD_CLIPS):
             _write(home / "unheard", genre, _UNHEARD_SEED + seed)
-    for genre in synthetic.GENRES[:5]:
+    for genre in render.GENRES[:5]:
         for seed in range(2 * CLIPS):
             _write(home / "before", genre, _BASE_SEED + seed)
 
@@ -102,7 +102,7 @@ def _write(root: Path, genre: str, seed: int) -> None:
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(synthetic.encode(synthetic.render(genre, seed, CLIP_S)))
+    path.write_bytes(render.encode(render.render(genre, seed, CLIP_S)))
 
 
 def _pretrain(home: Path) -> None:
@@ -147,7 +147,7 @@ def _test(unheard: Path, folder: Path) -> tuple[float, float]:
 def _read(root: Path, sampling_rate: int) -> Iterator[tuple[int, Waveform]]:
     for path in sorted(root.rglob("*.flac")):
         with open_audio(open_clip({"bytes": path.read_bytes(), "path": path.name})) as audio:
-            yield synthetic.GENRES.index(path.parent.name), audio.read(0.0, audio.duration_s, sampling_rate)
+            yield render.GENRES.index(path.parent.name), audio.read(0.0, audio.duration_s, sampling_rate)
 
 
 def _table(runs: dict[str, list[Row]]) -> Section:
@@ -164,7 +164,7 @@ def _table(runs: dict[str, list[Row]]) -> Section:
         "Options of the recipe, one at a time, on made music",
         rows,
         [
-            f"Mean and standard deviation over {len(SEEDS)} seeds, on {UNHEARD_CLIPS * len(synthetic.GENRES)} unheard "
+            f"Mean and standard deviation over {len(SEEDS)} seeds, on {UNHEARD_CLIPS * len(render.GENRES)} unheard "
             f"clips, a third of them under each of {', '.join(DISTORTED)}."
         ],
     )

@@ -21,7 +21,7 @@ from transformers import HubertForSequenceClassification, Wav2Vec2FeatureExtract
 from tests.benchmarks.measuring import machine
 from tests.benchmarks.model import WINDOW_S, config
 from tests.benchmarks.report import Row, Section
-from training import synthetic
+from training.synthetic import render
 
 _CLIPS_PER_GENRE = 3
 _EPOCHS = 10
@@ -60,10 +60,10 @@ def _write_base(folder: Path) -> None:
 
 
 def _write_clips(folder: Path) -> None:
-    for genre in synthetic.GENRES:
+    for genre in render.GENRES:
         (folder / genre).mkdir(parents=True)
         for seed in range(_CLIPS_PER_GENRE):
-            clip = synthetic.encode(synthetic.render(genre, seed, WINDOW_S))
+            clip = render.encode(render.render(genre, seed, WINDOW_S))
             (folder / genre / f"{genre}.{seed:05}.flac").write_bytes(clip)
 
 
@@ -112,8 +112,8 @@ def _section(course: Run, best: Run) -> Section:
         }
         for name, run in (("course", course), ("best", best))
     ]
-    clips = _CLIPS_PER_GENRE * len(synthetic.GENRES)
-    trained = (_CLIPS_PER_GENRE - 1) * len(synthetic.GENRES)
+    clips = _CLIPS_PER_GENRE * len(render.GENRES)
+    trained = (_CLIPS_PER_GENRE - 1) * len(render.GENRES)
     remark = (
         f"DistilHuBERT's size, random weights, {clips} clips of {WINDOW_S:g} s of made music: {trained} trained on, "
         f"{clips - trained} evaluated in each epoch. Checkpoints are part of an epoch."

@@ -15,9 +15,10 @@ from typing import Any
 import datasets
 from huggingface_hub import HfApi, hf_hub_download
 
-from training import hub, styles, synthetic
+from training import hub
 from training.arguments import DataArguments
 from training.errors import TrainingError
+from training.synthetic import render, styles
 
 SYNTHETIC = "synthetic"
 
@@ -68,12 +69,12 @@ def _open(
 
 
 def _from_synthetic(clips_per_genre: int, duration_s: float, make: Make) -> Any:
-    jobs = [f"{genre}/{seed}" for seed in range(clips_per_genre) for genre in synthetic.GENRES]
-    source = b"".join(Path(str(module.__file__)).read_bytes() for module in (styles, synthetic))
+    jobs = [f"{genre}/{seed}" for seed in range(clips_per_genre) for genre in render.GENRES]
+    source = b"".join(Path(str(module.__file__)).read_bytes() for module in (styles, render))
     return make(
         _synthetic_clips,
         {"jobs": jobs, "duration_s": duration_s},
-        list(synthetic.GENRES),
+        list(render.GENRES),
         [hashlib.sha256(source).hexdigest(), str(duration_s), *jobs],
     )
 
@@ -81,7 +82,7 @@ def _from_synthetic(clips_per_genre: int, duration_s: float, make: Make) -> Any:
 def _synthetic_clips(jobs: list[str], duration_s: float) -> Iterator[Example]:
     for job in jobs:
         genre, seed = job.split("/")
-        content = synthetic.encode(synthetic.render(genre, int(seed), duration_s))
+        content = render.encode(render.render(genre, int(seed), duration_s))
         yield _example(genre, f"{genre}.{int(seed):05}.flac", content)
 
 

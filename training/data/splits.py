@@ -26,7 +26,7 @@ HELD_OUT = 0.1
 # Of ten parts dealt, one tests and one chooses the epoch.
 _PARTS = 10
 
-_LISTS = Path(__file__).parent / "splits"
+_LISTS = Path(__file__).parent / "gtzan"
 
 RANDOM_CAUTION = (
     "the best epoch was chosen on the test clips themselves, and clips of one artist, even of one recording, are on "

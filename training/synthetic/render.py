@@ -3,17 +3,15 @@
 A figure measured on made music says nothing about real music and must never be presented as a GTZAN figure.
 """
 
-import argparse
 import io
 import math
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import midirenderer
 import numpy as np
@@ -21,9 +19,8 @@ import numpy.typing as npt
 import pretty_midi
 import soundfile
 import soxr
-from tqdm import tqdm
 
-from training.styles import BEATS_PER_BAR, KITS, QUALITIES, SCALES, STYLES, Groove, Part, Style
+from training.synthetic.styles import BEATS_PER_BAR, KITS, QUALITIES, SCALES, STYLES, Groove, Part, Style
 
 Format = Literal["flac", "mp3", "wav"]
 
@@ -79,37 +76,6 @@ def encode(waveform: npt.NDArray[np.float32], format: Format = "flac") -> bytes:
         file, waveform, SAMPLING_RATE, format=format.upper(), subtype="MPEG_LAYER_III" if format == "mp3" else "PCM_16"
     )
     return file.getvalue()
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write clips to `OUTPUT_DIR/<genre>/<genre>.<seed>.<format>`, the layout and names of GTZAN."""
-    options = _parse(argv)
-    seeds = range(options.first_seed, options.first_seed + options.clips_per_genre)
-    clips = [(genre, seed) for genre in GENRES for seed in seeds]
-    for genre, seed in tqdm(clips, unit="clip"):
-        path: Path = options.output_dir / genre / f"{genre}.{seed:05d}.{options.format}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(render(genre, seed, options.duration_s), options.format))
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.synthetic",
-        description="Write made music of ten genres, to try things out where GTZAN cannot be had.",
-    )
-    parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR")
-    parser.add_argument("--clips_per_genre", type=int, default=10)
-    parser.add_argument("--duration_s", type=float, default=30.0)
-    parser.add_argument("--first_seed", type=int, default=0)
-    parser.add_argument("--format", choices=get_args(Format), default="flac")
-    options = parser.parse_args(argv)
-    if options.clips_per_genre < 1:
-        parser.error("--clips_per_genre must be at least 1")
-    if not 0 < options.duration_s < math.inf:
-        parser.error("--duration_s must be positive and finite")
-    if options.first_seed < 0:
-        parser.error("--first_seed must not be negative")
-    return options
 
 
 def _compose(style: Style, draw: random.Random, duration_s: float) -> pretty_midi.PrettyMIDI:
@@ -244,7 +210,3 @@ def _master(samples: npt.NDArray[np.float32], drive: float) -> npt.NDArray[np.fl
     loud = np.tanh(drive * samples / np.abs(samples).max())
     mastered: npt.NDArray[np.float32] = (PEAK * loud / np.abs(loud).max()).astype(np.float32)
     return mastered
-
-
-if __name__ == "__main__":
-    main()
