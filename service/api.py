@@ -1,16 +1,18 @@
 """The HTTP routes: thin, typed, each a few lines over what it is given."""
 
-from typing import Annotated
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.classification.classifier import Classifier
-from service.connection import while_connected
 from service.errors import (
     AudioTooLong,
     AudioTooShort,
+    ClientGone,
     DeadlineExceeded,
     Draining,
     InvalidParameter,
@@ -26,6 +28,8 @@ from service.errors import (
 from service.metrics import Metrics
 from service.problems import responses
 from service.schemas import Classification, Health, ModelCard
+
+T = TypeVar("T")
 
 router = APIRouter()
 """What needs a key, once there are any."""
@@ -144,3 +148,27 @@ async def metrics(metrics: MetricsDep) -> Response:
 @open_router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the client hangs up; ClientGone is raised then.
+
+    The request's body must have been read.
+    """
+    working = asyncio.create_task(work)
+    listening = asyncio.create_task(_hang_up(request))
+    try:
+        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+            raise ClientGone("The client hung up before the answer.")
+        return working.result()
+    finally:
+        working.cancel()
+        listening.cancel()
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

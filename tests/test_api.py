@@ -20,7 +20,8 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.classification.classifier import Classifier
-from service.inference.engine import Engine, Probabilities, Windows
+from service.inference.backend import Probabilities, Windows
+from service.inference.engine import Engine
 from service.model.artefact import read_artefact
 from service.settings import Settings
 from tests.audio_files import FORMATS, encode, sweep

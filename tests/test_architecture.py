@@ -41,11 +41,11 @@ def test_the_product_knows_no_tests(path: Path) -> None:
 
 def test_settings_are_read_in_the_wiring_only() -> None:
     readers = {path.name for path in _SERVICE if "service.settings" in set(_imports(path))}
-    assert readers == {"__main__.py", "app.py", "startup.py"}
+    assert readers == {"__main__.py", "app.py", "loading.py"}
 
 
 def test_the_front_end_needs_neither_torch_nor_a_web_framework() -> None:
     """Training and, later, decode workers import it alone."""
     heavy = {"torch", "transformers", "fastapi", "gradio", "pydantic"}
-    for name in ("audio.py", "errors.py"):
+    for name in ("audio/files.py", "audio/windows.py", "audio/formats.py", "errors.py"):
         assert {module.split(".")[0] for module in _imports(_ROOT / "service" / name)} & heavy == set()

@@ -25,7 +25,7 @@ from transformers import (
 
 from service.audio import normalise
 from service.errors import StartupError
-from service.inference.backends import Choice, load_backend
+from service.inference.loading import Choice, load_backend
 from service.inference.torch_backend import TorchBackend
 from service.model.artefact import Artefact, read_artefact
 from service.model.graph import graph_of

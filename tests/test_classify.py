@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from service.api import while_connected
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier, is_settled
-from service.connection import while_connected
 from service.decoding.pool import Decoders
 from service.errors import ClientGone, DeadlineExceeded
-from service.inference.engine import Engine, Probabilities, Windows
+from service.inference.backend import Probabilities, Windows
+from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.artefact import Artefact
 from service.schemas import Classification

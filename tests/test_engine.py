@@ -11,7 +11,8 @@ import pytest
 
 from service.classification.admission import Admission
 from service.errors import AudioTooLong, Overloaded
-from service.inference.engine import Engine, Probabilities, Windows
+from service.inference.backend import Probabilities, Windows
+from service.inference.engine import Engine
 from service.model.artefact import Artefact
 
 

@@ -8,7 +8,7 @@ import openvino
 import pytest
 
 from service.errors import StartupError
-from service.inference.backends import load_backend
+from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
 from service.model.graph import graph_of
 from tests.audio_files import encode

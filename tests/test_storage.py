@@ -5,7 +5,7 @@ import pytest
 
 from tests.disks import disk
 from tests.processes import run
-from training.storage import is_full
+from training.errors import is_full
 
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2")
 

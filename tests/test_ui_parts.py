@@ -17,7 +17,8 @@ from service.classification.admission import Admission
 from service.classification.classifier import Classifier
 from service.classification.occlusion import SEGMENTS, Evidence, Segment, occlude
 from service.errors import AudioError, NotReady, Overloaded
-from service.inference.engine import Engine, Probabilities, Windows
+from service.inference.backend import Probabilities, Windows
+from service.inference.engine import Engine
 from service.schemas import Classification, ModelReference, Score, Span
 from service.ui.examples import examples
 from service.ui.session import LISTENERS, Heard, Line, Waiting, listen

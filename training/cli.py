@@ -9,10 +9,8 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
-from training import storage
-from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
-from training.errors import TrainingError
-from training.recipes import RECIPES
+from training.arguments import RECIPES, DataArguments, GenreTrainingArguments, ModelArguments
+from training.errors import TrainingError, disk_full_as_error
 
 
 def run(
@@ -29,7 +27,7 @@ def run(
     )
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        with storage.explained(Path(str(parsed[2].output_dir))):
+        with disk_full_as_error(Path(str(parsed[2].output_dir))):
             work(*parsed)
     except TrainingError as error:
         sys.stderr.write(f"error: {error}\n")

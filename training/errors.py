@@ -1,5 +1,61 @@
-"""What stops a training job before its first step."""
+"""Errors of the training programs, each with what somebody must change."""
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import datasets.config
+import huggingface_hub.constants
+
+_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 
 
 class TrainingError(Exception):
     """Somebody must change something. The message is one line: what is wrong and what to do about it."""
+
+
+@contextmanager
+def disk_full_as_error(output_dir: Path) -> Iterator[None]:
+    """Turn a full disk into a TrainingError that names the folder and says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not is_full(error):
+            raise
+        folder, remedy = _fullest(output_dir)
+        raise TrainingError(
+            f"The disk is full that {folder} lies on. Free some space there, or {remedy}; then run the same command "
+            "again."
+        ) from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind the error, whoever wrapped it.
+
+    By its words as well: what crosses from a worker process, or comes from Rust, has lost its errno.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _ERRNOS or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _fullest(output_dir: Path) -> tuple[Path, str]:
+    """The folder with the least space: libraries do not tell where they wrote."""
+    remedies = {
+        Path(datasets.config.HF_DATASETS_CACHE): "set HF_DATASETS_CACHE, or HF_HOME, to a folder on another disk",
+        Path(huggingface_hub.constants.HF_HUB_CACHE): "set HF_HOME to a folder on another disk",
+        output_dir: "choose another --output_dir",
+        Path(tempfile.gettempdir()): "set TMPDIR to a folder on another disk",
+    }
+    return min(remedies.items(), key=lambda item: _free_bytes(item[0]))
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -6,34 +6,25 @@ the float one does.
 
 import argparse
 import logging
-import shutil
 import sys
-import warnings
 from pathlib import Path
 
 import openvino
-import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor
 
 from training.arguments import ModelArguments
 from training.data.clips import load_clips
+from training.data.inputs import window_samples
 from training.data.splits import split
 from training.data.streaming import stream_clips
 from training.errors import TrainingError
 from training.finetuning import run_folder
-from training.finetuning.model import known_genres, window_samples
+from training.finetuning.model import known_genres
 from training.publishing import artefact, model_card
+from training.publishing.graph import GRAPH, INT8_GRAPH, export_graph
 from training.publishing.quantise import CALIBRATION_CLIPS, compare, quantise
 
 logger = logging.getLogger(__name__)
-
-GRAPH = Path("openvino", "model.xml")
-"""Where in the model folder the service looks for it; the weights lie beside it in model.bin."""
-
-INT8_GRAPH = Path("openvino", "int8.xml")
-"""The service prefers it, where serving.json names it."""
 
 
 def main() -> int:
@@ -87,39 +78,6 @@ def export(output_dir: Path, *, int8: bool) -> int:
         )
     artefact.stamp_graphs(folder)
     return 0 if passed else 1
-
-
-def export_graph(folder: Path, *, samples: int) -> None:
-    """Write the OpenVINO graph of normalised waveforms, float32 (n, samples), to logits (n, genres), n free.
-
-    Of the model as it was saved: the trained object still computes in the Trainer's mixed precision. What an earlier
-    model left there goes, its int8 graph included.
-
-    Weights stay float32: the service chooses the precision for its CPU.
-    """
-    shutil.rmtree((folder / GRAPH).parent, ignore_errors=True)
-    (folder / GRAPH).parent.mkdir(parents=True)
-    module = _Logits(AutoModelForAudioClassification.from_pretrained(folder)).eval()
-    with warnings.catch_warnings():
-        # What depends on the length of the input is fixed by tracing, and the length is always the window's. The others
-        # are about how OpenVINO and transformers use libraries of their own.
-        warnings.simplefilter("ignore")
-        # A name of its own, as the front end does not keep it alive. (`openvino.convert_model` would report its use.)
-        decoder = TorchScriptPythonDecoder(module, example_input=torch.zeros(1, samples))
-        front_end = FrontEndManager().load_by_framework("pytorch")
-        graph = front_end.convert(front_end.load(decoder))
-    graph.reshape([-1, samples])
-    openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
-
-
-class _Logits(torch.nn.Module):
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(input_values).logits
-        return logits
 
 
 if __name__ == "__main__":

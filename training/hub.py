@@ -17,8 +17,7 @@ from huggingface_hub.errors import (
 )
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from training import storage
-from training.errors import TrainingError
+from training.errors import TrainingError, is_full
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def explained(repo_id: str) -> Iterator[None]:
     try:
         yield
     except (OSError, httpx2.HTTPError, HFValidationError, RuntimeError) as error:
-        if storage.is_full(error):
+        if is_full(error):
             raise
         raise TrainingError(_explain(error, repo_id)) from error
 

@@ -14,17 +14,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 from training import hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips
+from training.data.inputs import window_samples
 from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.report import Report, SplitReport, measure
 from training.evaluation.robustness import answers, robustness
-from training.export import export_graph
 from training.finetuning import encoder_cache, run_folder
 from training.finetuning.dry_run import plan
 from training.finetuning.experiment import Job, prepare, with_encoder_cache
-from training.finetuning.model import TINY, load_model, window_samples
+from training.finetuning.model import TINY, load_model
 from training.finetuning.trainer import GenreTrainer, build, predict
 from training.publishing import artefact, model_card
+from training.publishing.graph import export_graph
 
 logger = logging.getLogger(__name__)
 

@@ -1,42 +1,19 @@
 """The inference engine: windows of all requests, in turn and in batches, computed by one thread."""
 
 import asyncio
-import os
-import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from service.audio import Waveform, normalise
+from service.inference.backend import Backend, Probabilities, Windows
 from service.model.artefact import Artefact
+from service.runtime.resources import lower_priority
 
 _SPEED_SMOOTHING = 0.2
-# Below the event loop's, so that health checks and refusals are answered at once while every core computes.
-_NICENESS = 10
-
-Windows = npt.NDArray[np.float32]
-"""float32 (n, window samples), mono at the model's rate."""
-
-Probabilities = npt.NDArray[np.float32]
-"""float32 (n, labels), each row sums to 1, calibrated, columns in the order of the artefact's labels."""
-
-
-class Backend(Protocol):
-    """What computes: a plain blocking object that one thread calls."""
-
-    name: str
-    """What runs, for `/model` and the metrics, such as `openvino-bf16`."""
-
-    max_batch: int
-    """Windows that are worth computing together on this device."""
-
-    def probabilities(self, windows: Windows) -> Probabilities:
-        """Of windows that are normalised as the model wants them. A row never depends on the others in its batch."""
 
 
 @dataclass(eq=False)
@@ -121,16 +98,3 @@ class Engine:
         if self.artefact.do_normalize:
             windows = np.stack([normalise(window) for window in windows])
         return self.backend.probabilities(windows), time.perf_counter() - started
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> Probabilities:
-    """Over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
-def lower_priority() -> None:
-    """Of the calling thread, and of those that it will start."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)

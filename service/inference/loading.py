@@ -1,18 +1,24 @@
 """The way to a loaded engine: pull the model repo, read its contract, load and warm the model."""
 
+import importlib
 import logging
 import time
+from pathlib import Path
+from typing import Literal
 
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from service.inference.backends import load_backend
-from service.inference.engine import Engine, lower_priority
-from service.model.artefact import read_artefact
+from service.inference.backend import Backend
+from service.inference.engine import Engine
+from service.model.artefact import Artefact, read_artefact
+from service.model.graph import ConversionError, graph_of
 from service.model.hub import fetch
-from service.runtime.resources import available_cpus
+from service.runtime.resources import available_cpus, lower_priority
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+Choice = Literal["auto", "openvino", "torch"]
 
 
 def load_engine(settings: Settings) -> Engine:
@@ -41,3 +47,36 @@ def load_engine(settings: Settings) -> Engine:
         },
     )
     return engine
+
+
+def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
+    """Load the model into the backend. Blocks for seconds. Raises StartupError, and ConversionError for "openvino".
+
+    Each backend is imported only here: torch and transformers cost seconds and hundreds of megabytes.
+    """
+    if choice == "torch" or (choice == "auto" and _has_nvidia_gpu()):
+        return _torch(artefact, threads)
+    try:
+        graph = graph_of(artefact)
+    except ConversionError as error:
+        if choice == "openvino":
+            raise
+        logger.warning("OpenVINO cannot run this model; torch runs it, slower.", extra={"reason": str(error)})
+        return _torch(artefact, threads)
+    from service.inference.openvino_backend import OpenVINOBackend
+
+    return OpenVINOBackend(graph, artefact, threads)
+
+
+def _torch(artefact: Artefact, threads: int) -> Backend:
+    # The page imports it at the same time, in another thread. It replaces itself at the end of its import, and whoever
+    # waited for that gets the empty module that it was before; the next import gets the whole one.
+    importlib.import_module("transformers")
+    from service.inference.torch_backend import TorchBackend
+
+    return TorchBackend(artefact, threads)
+
+
+def _has_nvidia_gpu() -> bool:
+    """Asked of the driver's device file: asking torch would mean importing it."""
+    return Path("/dev/nvidiactl").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import openvino
 
 from service.errors import StartupError
-from service.inference.engine import Probabilities, Windows, softmax
+from service.inference.backend import Probabilities, Windows, softmax
 from service.model.artefact import Artefact
 from service.model.graph import INT8
 

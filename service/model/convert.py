@@ -13,8 +13,8 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from service.errors import StartupError
-from service.inference.torch_backend import load_model
 from service.model.artefact import Artefact, read_artefact
+from service.model.weights import load_model
 
 
 def main() -> int:

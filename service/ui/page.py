@@ -97,9 +97,9 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
 
     from service.ui import theme
     from service.ui.blocks import build
-    from service.ui.hardening import patches, tracebacks
+    from service.ui.hardening import patches
 
-    tracebacks.to_log()
+    patches.to_log()
     patches.bound()
     blocks = build(classifier, max_upload_bytes=max_upload_bytes)
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then

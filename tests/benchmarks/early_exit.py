@@ -12,7 +12,7 @@ import numpy as np
 from service.audio import normalise, read_recording
 from service.classification.aggregation import Row as Probabilities
 from service.classification.classifier import is_settled
-from service.inference.backends import load_backend
+from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
 from service.runtime.resources import available_cpus
 from tests.benchmarks.report import Row, Section

@@ -9,8 +9,8 @@ from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2
 from transformers.utils.logging import disable_progress_bar
 
 from tests.benchmarks.clips import clips
-from training.export import GRAPH, INT8_GRAPH, export_graph
 from training.publishing import artefact
+from training.publishing.graph import GRAPH, INT8_GRAPH, export_graph
 from training.publishing.quantise import quantise
 from training.synthetic.render import GENRES
 

@@ -9,8 +9,8 @@ import openvino
 import torch
 
 from service.audio import fill, normalise, open_audio
-from service.inference.backends import load_backend
-from service.inference.engine import Backend, Windows
+from service.inference.backend import Backend, Windows
+from service.inference.loading import load_backend
 from service.model.artefact import Artefact, read_artefact
 from service.model.graph import graph_of
 from service.runtime.resources import available_cpus

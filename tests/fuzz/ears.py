@@ -17,7 +17,8 @@ from service.app import create_app
 from service.audio import window_starts
 from service.decoding.pool import Decoders
 from service.errors import AudioError
-from service.inference.engine import Engine, Probabilities, Windows
+from service.inference.backend import Probabilities, Windows
+from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.artefact import Artefact
 from service.settings import Settings

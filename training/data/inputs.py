@@ -10,7 +10,6 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
 from training.data.clips import open_clip
-from training.finetuning.model import window_samples
 
 MAX_WINDOWS = 3
 """Windows that a clip is evaluated on: what the service hears of a recording unless it is told otherwise."""
@@ -127,3 +126,8 @@ def _starts(audio: dict[str, Any], window_s: float, max_windows: int, sampling_r
         reader = WindowReader(file, sampling_rate=sampling_rate, window_s=window_s)
         starts = window_starts(file.duration_s, window_s, max_windows)
         return {"starts": [start_s for start_s in starts if reader.read(start_s) is not None]}
+
+
+def window_samples(extractor: Wav2Vec2FeatureExtractor, window_s: float) -> int:
+    """Samples of a window of `window_s` seconds at the extractor's rate."""
+    return round(window_s * extractor.sampling_rate)

@@ -17,6 +17,7 @@ from transformers import (
 
 from training import hub
 from training.arguments import ModelArguments
+from training.data.inputs import window_samples
 from training.errors import TrainingError
 
 TINY = "tiny"
@@ -69,11 +70,6 @@ def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2V
     extractor.return_attention_mask = True
     setattr(extractor, "max_length", window_samples(extractor, max_duration_s))  # noqa: B010
     return extractor
-
-
-def window_samples(extractor: Wav2Vec2FeatureExtractor, window_s: float) -> int:
-    """Samples of a window of `window_s` seconds at the extractor's rate."""
-    return round(window_s * extractor.sampling_rate)
 
 
 def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:

@@ -10,15 +10,18 @@ from transformers import (
     EvalPrediction,
     PreTrainedModel,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
     default_data_collator,
 )
 
-from training.data.inputs import ClipWindows, Inputs, TrainingWindows
+from training.data.inputs import ClipWindows, DrawnAnew, Inputs, TrainingWindows
 from training.data.splits import Split
 from training.data.streaming import StreamedWindows
 from training.evaluation import metrics
 from training.evaluation.predictions import Labels, Predictions
-from training.finetuning.checkpoints import ExactResume
 from training.finetuning.encoder_cache import OneWindow
 from training.finetuning.experiment import Job
 
@@ -96,6 +99,32 @@ class GenreTrainer(Trainer):
             label_smoothing=self.args.label_smoothing_factor if model.training else 0.0,
         )
         return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
+
+
+class ExactResume(TrainerCallback):
+    """Tells the data its epoch, which is lost on data that is resumed amid an epoch (accelerate 1.15), and logs the
+    loss before each checkpoint, as its sum since the last log is not stored."""
+
+    def __init__(self, data: DrawnAnew) -> None:
+        self._data = data
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        self._data.set_epoch(int(state.epoch or 0))
+        return control
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        control.should_log |= control.should_save
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        control.should_log |= control.should_save
+        return control
 
 
 def predict(trainer: Trainer, windows: ClipWindows) -> Predictions:

@@ -1,9 +1,15 @@
 """The form that carries an upload of the page: recordings and nothing else, a few at most; and how far it has come."""
 
+import logging
+import sys
 from typing import Any
 
-from gradio import route_utils, routes
+from gradio import queueing, route_utils, routes
 from starlette.formparsers import MultiPartException
+
+from service.errors import place_of
+
+logger = logging.getLogger(__name__)
 
 _MOST_FILES = 10
 _MOST_UPLOADS = 1_000
@@ -43,3 +49,18 @@ def bound() -> None:
     """Have Gradio use them."""
     setattr(route_utils, "GradioMultiPartParser", _UploadForm)  # noqa: B010
     routes.file_upload_statuses = _Progress()
+
+
+class _Log:
+    """What those modules use of `traceback`."""
+
+    @staticmethod
+    def print_exc() -> None:
+        logger.warning(
+            "the page's framework failed at what a visitor asked", extra={"reason": place_of(sys.exception())}
+        )
+
+
+def to_log() -> None:
+    for module in (queueing, route_utils, routes):
+        setattr(module, "traceback", _Log)  # noqa: B010

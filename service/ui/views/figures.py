@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from matplotlib.figure import Figure
 
-from service.inference.engine import lower_priority
+from service.runtime.resources import lower_priority
 
 DPI = 100
 _TIMEOUT_S = 20

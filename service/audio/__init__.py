@@ -1,0 +1,40 @@
+"""The audio front end: an audio file becomes mono float32 waveforms at the model's rate, and windows of its length.
+
+Training and serving share this package, so that a model is trained on the samples it is served.
+"""
+
+from service.audio.files import AudioFile, Waveform, open_audio
+from service.audio.windows import (
+    MIN_DURATION_S,
+    SILENCE,
+    SLACK,
+    Progress,
+    Recording,
+    Window,
+    WindowReader,
+    fill,
+    normalise,
+    read_recording,
+    timeline_starts,
+    window_starts,
+)
+from service.errors import AudioError
+
+__all__ = [
+    "MIN_DURATION_S",
+    "SILENCE",
+    "SLACK",
+    "AudioError",
+    "AudioFile",
+    "Progress",
+    "Recording",
+    "Waveform",
+    "Window",
+    "WindowReader",
+    "fill",
+    "normalise",
+    "open_audio",
+    "read_recording",
+    "timeline_starts",
+    "window_starts",
+]

@@ -1,0 +1,156 @@
+"""Windows: which seconds of a recording the model hears, and how each is read."""
+
+import math
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from service.audio.files import RESAMPLER_MARGIN_S, AudioFile, Waveform, open_audio
+from service.errors import AudioTooShort, SilentAudio
+
+MIN_DURATION_S = 0.5
+"""Less than a beat of most music: no genre can be told from it, so it is refused rather than guessed."""
+
+SILENCE = 1e-4
+"""A standard deviation of 1e-4 is -80 dBFS: under the noise of any microphone or tape, and what a DC offset leaves."""
+
+SLACK = 0.1
+"""The part of a window that a recording may be longer than whole windows without earning one more: GTZAN's "30 s"
+clips run to 30.6 s, and must cost one window."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the model hears at once.
+
+    start_s, end_s: where in the recording, in seconds; a short recording ends before the window does.
+    waveform: float32 (window samples,), filled to the model's length.
+    """
+
+    start_s: float
+    end_s: float
+    waveform: Waveform
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the model is shown of one audio file.
+
+    windows: float32 (n, window samples), evenly spread over the recording, n >= 1.
+    duration_s: length of the whole recording in seconds.
+    analysed_s: how many of those seconds lie in a window.
+    """
+
+    windows: npt.NDArray[np.float32]
+    duration_s: float
+    analysed_s: float
+
+
+@dataclass
+class Progress:
+    """How far the reading of a recording has come: all that the next window has to know of those before it.
+
+    duration_s: length of the recording in seconds, as its header says until the file proves shorter.
+    analysed_s: how many seconds were audible in a window so far. end_s: where the last sample was found.
+    """
+
+    duration_s: float
+    analysed_s: float = 0.0
+    end_s: float = 0.0
+    heard_silence: bool = False
+
+    def require_sound(self) -> None:
+        """After the last window. Raises AudioTooShort or SilentAudio when no window was audible."""
+        if self.analysed_s:
+            return
+        if self.heard_silence:
+            raise SilentAudio("The audio is silent all through. Check the recording level or the microphone.")
+        raise AudioTooShort(f"The audio has {self.duration_s:.2f} s. Send at least {MIN_DURATION_S} s.")
+
+
+class WindowReader:
+    """Reads the windows of a recording one by one, so that memory does not grow with its length.
+
+    sampling_rate: Hz, of the model. window_s: the model's length.
+    progress: of another reader of the same recording, to go on where it stopped.
+    """
+
+    def __init__(
+        self, audio: AudioFile, *, sampling_rate: int, window_s: float, progress: Progress | None = None
+    ) -> None:
+        self.progress = progress or Progress(audio.duration_s)
+        self._audio = audio
+        self._sampling_rate = sampling_rate
+        self._window_s = window_s
+
+    def read(self, start_s: float) -> Window | None:
+        """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
+        nothing to hear. Start at the first window, and go forward."""
+        progress = self.progress
+        if start_s > 0 and start_s >= progress.duration_s:
+            return None
+        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
+        end_s = start_s + len(waveform) / self._sampling_rate
+        if len(waveform):
+            progress.end_s = end_s
+        samples = round(self._window_s * self._sampling_rate)
+        if len(waveform) < samples and start_s + self._window_s <= progress.duration_s:
+            # The header promised more than there is: the recording ends where its last sample was found.
+            progress.duration_s = progress.end_s
+        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
+            return None
+        if not _is_audible(waveform, self._sampling_rate):
+            progress.heard_silence = True
+            return None
+        progress.analysed_s = min(progress.analysed_s + end_s - start_s, progress.duration_s)
+        return Window(start_s, end_s, fill(waveform, samples))
+
+
+def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_windows: int) -> Recording:
+    """All windows of an audio file at once, at `sampling_rate` Hz: evenly spread, silent ones left out.
+
+    Raises AudioTooShort, SilentAudio and what `open_audio` raises.
+    """
+    with open_audio(file) as audio:
+        reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
+        starts = window_starts(audio.duration_s, window_s, max_windows)
+        windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
+        reader.progress.require_sound()
+    progress = reader.progress
+    return Recording(np.stack(windows), duration_s=progress.duration_s, analysed_s=progress.analysed_s)
+
+
+def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
+    """Where the windows of a recording start, in seconds: evenly spread, at most `max_windows`, at least one."""
+    count = min(max_windows, max(1, math.ceil(duration_s / window_s - SLACK)))
+    return np.linspace(0.0, max(0.0, duration_s - window_s), count).tolist() if count > 1 else [0.0]
+
+
+def timeline_starts(duration_s: float, window_s: float, max_analysed_s: float) -> list[float]:
+    """Where the windows of a timeline start, in seconds: end to end from the beginning, up to `max_analysed_s`. A rest
+    at the end gets a window of its own unless it is under a tenth of one."""
+    count = max(1, math.ceil(min(duration_s, max_analysed_s) / window_s - SLACK))
+    return [index * window_s for index in range(count)]
+
+
+def fill(waveform: Waveform, samples: int) -> Waveform:
+    """The waveform cut, or repeated from its start, to exactly `samples` samples.
+
+    Repetition rather than zeros: DistilHuBERT's first layer normalises over time, so silence would change the scores
+    of the music beside it.
+    """
+    return np.resize(waveform, samples)
+
+
+def normalise(waveform: Waveform) -> Waveform:
+    """Zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor makes it (`zero_mean_unit_var_norm`)."""
+    normalised: Waveform = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
+    return normalised
+
+
+def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:
+    # Where a constant begins and ends, the resampler makes ripples.
+    edge = round(RESAMPLER_MARGIN_S * sampling_rate)
+    return float(waveform[edge:-edge].std()) > SILENCE

@@ -1,0 +1,32 @@
+"""What a backend is: windows in, probabilities out."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Windows = npt.NDArray[np.float32]
+"""float32 (n, window samples), mono at the model's rate."""
+
+Probabilities = npt.NDArray[np.float32]
+"""float32 (n, labels), each row sums to 1, calibrated, columns in the order of the artefact's labels."""
+
+
+class Backend(Protocol):
+    """What computes: a plain blocking object that one thread calls."""
+
+    name: str
+    """What runs, for `/model` and the metrics, such as `openvino-bf16`."""
+
+    max_batch: int
+    """Windows that are worth computing together on this device."""
+
+    def probabilities(self, windows: Windows) -> Probabilities:
+        """Of windows that are normalised as the model wants them. A row never depends on the others in its batch."""
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> Probabilities:
+    """Over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
