@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub_stand_in import HubStandIn, Token
-from tests.service_process import Service, Start
+from tests.support.hub_stand_in import HubStandIn, Token
+from tests.support.service_process import Service, Start
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
@@ -54,7 +54,7 @@ def hub(session_hub: HubStandIn) -> Iterator[HubStandIn]:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repo of somebody else: a one-layer HuBERT with random weights and ten genres, window not said."""
-    from tests.tiny_model import save
+    from tests.support.tiny_model import save
 
     folder = tmp_path_factory.mktemp("models") / "tiny-genre"
     save(folder, GENRES)

@@ -24,8 +24,8 @@ from service.inference.backend import Probabilities, Windows
 from service.inference.engine import Engine
 from service.model.artefact import read_artefact
 from service.settings import Settings
-from tests.audio_files import FORMATS, encode, sweep
 from tests.conftest import GENRES
+from tests.support.audio_files import FORMATS, encode, sweep
 
 MP3 = encode(sweep(3.0), "mp3")
 MAX_UPLOAD_MB = 2.0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.audio import MIN_DURATION_S, SLACK, Recording, Waveform, fill, open_audio, read_recording, window_starts
 from service.errors import AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
-from tests.audio_files import FORMATS, encode, encode_av, sweep
+from tests.support.audio_files import FORMATS, encode, encode_av, sweep
 
 RATE = 16_000
 WINDOW_S = 2.0

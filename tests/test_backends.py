@@ -29,8 +29,8 @@ from service.inference.loading import Choice, load_backend
 from service.inference.torch_backend import TorchBackend
 from service.model.artefact import Artefact, read_artefact
 from service.model.graph import graph_of
-from tests.audio_files import sweep
-from tests.processes import ROOT
+from tests.support.audio_files import sweep
+from tests.support.processes import ROOT
 
 _SIZES: dict[str, Any] = {
     "hidden_size": 32,

@@ -19,7 +19,7 @@ from service.audio import open_audio, read_recording
 from service.decoding.pool import Decoders
 from service.errors import AudioError, AudioTooShort, ServiceError, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
-from tests.audio_files import FORMATS, encode, sweep
+from tests.support.audio_files import FORMATS, encode, sweep
 
 RATE = 16_000
 WINDOW_S = 30.0

@@ -22,7 +22,7 @@ from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.artefact import Artefact
 from service.schemas import Classification
-from tests.audio_files import Waveform, encode, sweep
+from tests.support.audio_files import Waveform, encode, sweep
 
 _CONFIDENT = (0.9, 0.1)
 

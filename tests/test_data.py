@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 from transformers import Wav2Vec2FeatureExtractor
 
-from tests import gtzan
-from tests.audio_files import encode, sweep
-from tests.hub_stand_in import HubStandIn
+from tests.support import gtzan
+from tests.support.audio_files import encode, sweep
+from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
 from training.data.clips import load_clips
 from training.data.inputs import TrainingWindows

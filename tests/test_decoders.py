@@ -21,7 +21,7 @@ from service.audio import read_recording
 from service.decoding.pool import Decoders
 from service.errors import InternalError, Overloaded, StorageFull, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
-from tests.audio_files import FORMATS, Waveform, encode, sweep
+from tests.support.audio_files import FORMATS, Waveform, encode, sweep
 
 RATE = 16_000
 WINDOW_S = 2.0

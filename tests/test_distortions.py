@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.audio import Waveform
-from tests.audio_files import sweep
+from tests.support.audio_files import sweep
 from training.evaluation import distortions
 
 RATE = 16_000

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
 
-from tests.audio_files import encode as encode_audio
-from tests.audio_files import sweep
+from tests.support.audio_files import encode as encode_audio
+from tests.support.audio_files import sweep
 from training.data.clips import Clips
 from training.data.inputs import ClipWindows
 from training.errors import TrainingError

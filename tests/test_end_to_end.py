@@ -14,10 +14,10 @@ import torch
 from huggingface_hub import hf_hub_download
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from tests import gtzan
-from tests.audio_files import encode
-from tests.hub_stand_in import HubStandIn
-from tests.processes import run, service
+from tests.support import gtzan
+from tests.support.audio_files import encode
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.processes import run, service
 from tests.test_model import push_base_model
 from training.synthetic import render
 

@@ -9,7 +9,7 @@ import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import normalise, open_audio, read_recording
-from tests.audio_files import encode, sweep
+from tests.support.audio_files import encode, sweep
 from training.data.inputs import ClipWindows, TrainingWindows
 
 

@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
-from tests.hub_stand_in import HubStandIn, Token
+from tests.support.hub_stand_in import HubStandIn, Token
 
 # What the client itself does with a large file's upload.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
@@ -546,7 +546,7 @@ def test_datasets_and_transformers_pull_from_it(hub: HubStandIn, tmp_path: Path)
 
 def test_the_command_serves_a_folder(tmp_path: Path) -> None:
     write_files(tmp_path / "model", FILES)
-    command = [sys.executable, "-m", "tests.hub_stand_in", "--folder", f"you/model={tmp_path / 'model'}"]
+    command = [sys.executable, "-m", "tests.support.hub_stand_in", "--folder", f"you/model={tmp_path / 'model'}"]
     root = Path(__file__).parent.parent
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

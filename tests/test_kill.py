@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.processes import run, started
+from tests.support.processes import run, started
 
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2")
 # The last epochs must matter, or a fault there would not show: the learning rate moves the model, the last one is kept.

@@ -12,9 +12,9 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from tests.audio_files import sweep
 from tests.conftest import GENRES
-from tests.hub_stand_in import HubStandIn
+from tests.support.audio_files import sweep
+from tests.support.hub_stand_in import HubStandIn
 from training.arguments import ModelArguments
 from training.errors import TrainingError
 from training.finetuning.model import TINY, known_genres, load_extractor, load_model

@@ -11,8 +11,8 @@ import pytest
 
 from service.app import create_app
 from service.settings import Settings
-from tests.processes import ROOT
-from tests.serving import serving
+from tests.support.processes import ROOT
+from tests.support.serving import serving
 
 KEY = "key-of-the-tests-0123456789"
 
@@ -32,7 +32,11 @@ def test_every_operation_keeps_its_promises(url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", f"{url}/openapi.json"]
     done = subprocess.run(
         [*command, "--max-examples", "30", "--seed", "1", "--no-color", "--suppress-health-check", "all"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,

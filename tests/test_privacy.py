@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.audio_files import encode, sweep
-from tests.processes import ROOT
-from tests.service_process import Start, environment
+from tests.support.audio_files import encode, sweep
+from tests.support.processes import ROOT
+from tests.support.service_process import Start, environment
 
 # Read by every Python process that finds it on its path.
 _NOTE = """

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.hub_stand_in import HubStandIn
-from tests.processes import run
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.processes import run
 
 # 30 held-out windows: neither a multiple of the batch of 8 nor of two processes' batches.
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "3")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub_stand_in import HubStandIn
+from tests.support.hub_stand_in import HubStandIn
 from training import hub as training_hub
 from training.errors import TrainingError
 

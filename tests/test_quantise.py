@@ -11,8 +11,8 @@ from service.errors import StartupError
 from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
 from service.model.graph import graph_of
-from tests.audio_files import encode
-from tests.processes import run
+from tests.support.audio_files import encode
+from tests.support.processes import run
 from training.publishing.quantise import Comparison
 
 _RATE = 16_000

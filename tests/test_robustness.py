@@ -4,7 +4,7 @@ import numpy.typing as npt
 import pytest
 
 from service.audio import Waveform
-from tests.audio_files import encode, sweep
+from tests.support.audio_files import encode, sweep
 from training.evaluation.robustness import conditions, robustness
 
 RATE = 16_000

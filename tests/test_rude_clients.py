@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from service.server import _Lingering
-from tests.audio_files import encode, sweep
-from tests.service_process import Service
+from tests.support.audio_files import encode, sweep
+from tests.support.service_process import Service
 
 WAV = encode(sweep(3.0), "wav")
 PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'

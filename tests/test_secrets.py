@@ -9,9 +9,9 @@ import gradio_client
 import httpx2
 import pytest
 
-from tests.audio_files import encode, sweep
-from tests.hub_stand_in import HubStandIn
-from tests.service_process import Service, publish
+from tests.support.audio_files import encode, sweep
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.service_process import Service, publish
 
 KEY = "key-of-a-client-0123456789"
 WRONG = "key-of-a-stranger-0123456789"

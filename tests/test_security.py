@@ -25,7 +25,7 @@ from service.auth.login import COOKIE
 from service.errors import StartupError
 from service.middleware.authentication import OPEN
 from service.settings import Settings
-from tests.audio_files import encode, sweep
+from tests.support.audio_files import encode, sweep
 from tests.test_api import expect_problem, wait_until_ready
 
 KEY = "key-one-0123456789"

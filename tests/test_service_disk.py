@@ -7,10 +7,10 @@ import httpx2
 import pytest
 from huggingface_hub import snapshot_download
 
-from tests.audio_files import encode, sweep
-from tests.disks import disk, make_read_only
-from tests.hub_stand_in import HubStandIn
-from tests.service_process import Start, publish
+from tests.support.audio_files import encode, sweep
+from tests.support.disks import disk, make_read_only
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.service_process import Start, publish
 
 
 @pytest.mark.parametrize("why", ["read-only", "full"])

@@ -9,7 +9,7 @@ import pytest
 from service.errors import StartupError
 from service.model.artefact import read_artefact
 from service.model.hub import Snapshot, fetch
-from tests.hub_stand_in import HubStandIn
+from tests.support.hub_stand_in import HubStandIn
 
 WEIGHTS = r"GET /.*/model.safetensors"
 

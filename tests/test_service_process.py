@@ -16,10 +16,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.audio_files import encode, sweep
-from tests.hub_stand_in import HubStandIn
-from tests.process_tree import tree
-from tests.service_process import START_S, Service, Start, environment, publish
+from tests.support.audio_files import encode, sweep
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.process_tree import tree
+from tests.support.service_process import START_S, Service, Start, environment, publish
 
 
 @pytest.fixture(scope="module")

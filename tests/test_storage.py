@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.disks import disk
-from tests.processes import run
+from tests.support.disks import disk
+from tests.support.processes import run
 from training.errors import is_full
 
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2")

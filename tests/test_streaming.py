@@ -12,8 +12,8 @@ import pytest
 from torch.utils.data import DataLoader
 from transformers import Wav2Vec2FeatureExtractor
 
-from tests.audio_files import encode, sweep
-from tests.hub_stand_in import HubStandIn
+from tests.support.audio_files import encode, sweep
+from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
 from training.data.inputs import TrainingWindows
 from training.data.splits import Split

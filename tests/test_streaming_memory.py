@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.processes import started
+from tests.support.processes import started
 
 _GENRES = ("bass", "tenor", "alto", "soprano")
 _CLIPS_PER_GENRE = 5_000

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.hub_stand_in import HubStandIn
+from tests.support.hub_stand_in import HubStandIn
 from training.cli import parse
 from training.data.splits import Split
 from training.finetuning.trainer import class_weights

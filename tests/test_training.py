@@ -8,9 +8,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from tests import gtzan
-from tests.hub_stand_in import HubStandIn
-from tests.processes import run
+from tests.support import gtzan
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.processes import run
 from tests.test_model import push_base_model
 
 _SHORT = ("--max_duration_s", "1", "--per_device_train_batch_size", "4")

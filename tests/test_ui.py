@@ -17,9 +17,9 @@ import pytest
 
 from service.app import create_app
 from service.settings import Settings
-from tests.audio_files import encode, sweep
 from tests.conftest import GENRES
-from tests.serving import serving
+from tests.support.audio_files import encode, sweep
+from tests.support.serving import serving
 
 API = "/ui/gradio_api"
 

@@ -25,8 +25,8 @@ from service.ui.session import LISTENERS, Heard, Line, Waiting, listen
 from service.ui.views import answer, multi_upload, results_table, spectrogram, timeline, wording
 from service.ui.views.figures import colours
 from service.ui.views.snippets import snippets
-from tests.audio_files import Waveform, encode, sweep
 from tests.conftest import GENRES
+from tests.support.audio_files import Waveform, encode, sweep
 from tests.test_classify import FixedBackend, classifier
 
 RATE = 16_000

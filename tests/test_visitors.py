@@ -13,8 +13,8 @@ from gradio import routes
 from service.app import create_app
 from service.settings import Settings
 from service.ui.hardening import patches, queue
-from tests.audio_files import encode, sweep
-from tests.serving import serving
+from tests.support.audio_files import encode, sweep
+from tests.support.serving import serving
 
 API = "/ui/gradio_api"
 UNREAD_S = 1.0

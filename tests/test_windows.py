@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from service.audio import Waveform, read_recording
-from tests.audio_files import sweep
+from tests.support.audio_files import sweep
 from training.evaluation.windows import windows_of
 
 RATE = 16_000

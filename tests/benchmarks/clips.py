@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.audio_files import encode, encode_av
+from tests.support.audio_files import encode, encode_av
 from training.synthetic.render import GENRES, SAMPLING_RATE, render
 
 CLIP_S = 30.0

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import ROOT, free_port
+from tests.support.processes import ROOT, free_port
 
 _START_TIMEOUT_S = 300
 _STOP_TIMEOUT_S = 60

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.processes import ROOT, service
+from tests.support.processes import ROOT, service
 
 FLAGS = [
     "--no-sandbox",

@@ -15,11 +15,11 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from service.ui.session import LISTENERS
-from tests.audio_files import encode, sweep
 from tests.browser.conftest import TIMEOUT_MS, visit
 from tests.browser.steps import answer, example, panel, screenshot, tab
-from tests.hub_stand_in import HubStandIn
-from tests.processes import free_port, service, started
+from tests.support.audio_files import encode, sweep
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.processes import free_port, service, started
 
 PREFIX = "/music/genre"
 

@@ -10,7 +10,7 @@ from service.settings import Settings
 from tests.browser.steps import alert, answer, example, screenshot
 from tests.browser.test_deployment import visitor
 from tests.browser.test_look import findings
-from tests.processes import service
+from tests.support.processes import service
 
 KEY = "a-key-for-the-browser-tests-0123456789"
 

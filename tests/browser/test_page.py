@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from service.ui.examples import examples
-from tests.audio_files import encode, sweep
 from tests.browser.steps import alert, answer, example, panel, player, screenshot, tab, upload
 from tests.conftest import GENRES
+from tests.support.audio_files import encode, sweep
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import soundfile
 from playwright.sync_api import Page
 
 from service.ui.examples import examples
-from tests.audio_files import encode
 from tests.browser.steps import answer, upload
+from tests.support.audio_files import encode
 
 PICTURE = Path(__file__).with_name("page.png")
 MOST_BYTES = 300_000

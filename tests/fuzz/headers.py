@@ -5,7 +5,7 @@ import struct
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.audio_files import encode, sweep
+from tests.support.audio_files import encode, sweep
 
 _SAMPLES = np.random.default_rng(0).bytes(40_000)
 _FLAC = encode(sweep(1.0, 16_000), "flac", 16_000)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import httpx
 
-from tests.audio_files import encode, sweep
 from tests.benchmarks.servers import Server, ours, running
-from tests.process_tree import tree
 from tests.soak.clients import Clients
 from tests.soak.watch import Watch, say
-from tests.tiny_model import save
+from tests.support.audio_files import encode, sweep
+from tests.support.process_tree import tree
+from tests.support.tiny_model import save
 
 _FORMATS = ("mp3", "m4a", "webm", "flac", "ogg")
 _KILL_EVERY_S = 3.0

@@ -11,12 +11,12 @@ import httpx
 import numpy as np
 import soundfile
 
-from tests.audio_files import encode, sweep
 from tests.benchmarks.clips import recording
 from tests.benchmarks.servers import ours, running
-from tests.process_tree import forget_peaks, peak_mb, usage
 from tests.soak.watch import say
-from tests.tiny_model import save
+from tests.support.audio_files import encode, sweep
+from tests.support.process_tree import forget_peaks, peak_mb, usage
+from tests.support.tiny_model import save
 
 _HOURS = 2
 _ALLOWED_MB = 150

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.process_tree import Usage, usage
+from tests.support.process_tree import Usage, usage
 
 _LOOK_EVERY_S = 2.0
 _TELL_EVERY_S = 60.0

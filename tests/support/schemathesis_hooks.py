@@ -3,7 +3,7 @@
 import schemathesis
 from hypothesis import strategies
 
-from tests.audio_files import encode, sweep
+from tests.support.audio_files import encode, sweep
 
 _RECORDINGS = [encode(sweep(1.0, 8_000), format, 8_000) for format in ("wav", "flac", "mp3")]
 

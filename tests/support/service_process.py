@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from tests.hub_stand_in import HubStandIn
+from tests.support.hub_stand_in import HubStandIn
 
 START_S = 60
 

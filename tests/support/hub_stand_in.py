@@ -5,7 +5,7 @@ It keeps model and dataset repos in memory, speaks the part of the Hub's HTTP pr
 with `HF_HUB_DISABLE_XET=1`: there is no Xet storage here. A request outside the protocol is answered 404 and
 kept in `HubStandIn.unknown_requests`, so that a test notices.
 
-    python -m tests.hub_stand_in --port 8001 --folder you/some-model=./model --folder datasets/you/data=./data
+    python -m tests.support.hub_stand_in --port 8001 --folder you/some-model=./model --folder datasets/you/data=./data
 """
 
 import argparse
@@ -1076,7 +1076,7 @@ def _bound_socket(host: str, port: int) -> socket.socket:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve folders as repos until a signal comes."""
-    parser = argparse.ArgumentParser(prog="python -m tests.hub_stand_in", description="A Hub on loopback.")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.hub_stand_in", description="A Hub on loopback.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--folder", action="append", default=[], metavar="[datasets/]REPO_ID=PATH")
