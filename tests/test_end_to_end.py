@@ -18,7 +18,7 @@ from tests.support import gtzan
 from tests.support.audio_files import encode
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.processes import run, service
-from tests.test_model import push_base_model
+from tests.training.finetuning.test_model import push_base_model
 from training.synthetic import render
 
 WINDOW_S = 3

@@ -547,7 +547,7 @@ def test_datasets_and_transformers_pull_from_it(hub: HubStandIn, tmp_path: Path)
 def test_the_command_serves_a_folder(tmp_path: Path) -> None:
     write_files(tmp_path / "model", FILES)
     command = [sys.executable, "-m", "tests.support.hub_stand_in", "--folder", f"you/model={tmp_path / 'model'}"]
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         endpoint = process.stdout.readline().strip()

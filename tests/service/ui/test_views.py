@@ -26,8 +26,8 @@ from service.ui.views import answer, multi_upload, results_table, spectrogram, t
 from service.ui.views.figures import colours
 from service.ui.views.snippets import snippets
 from tests.conftest import GENRES
+from tests.service.classification.test_classifier import FixedBackend, classifier
 from tests.support.audio_files import Waveform, encode, sweep
-from tests.test_classify import FixedBackend, classifier
 
 RATE = 16_000
 NO_PEAKS = np.empty((0, 2), np.float32)

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from tests.support import gtzan
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.processes import run
-from tests.test_model import push_base_model
+from tests.training.finetuning.test_model import push_base_model
 
 _SHORT = ("--max_duration_s", "1", "--per_device_train_batch_size", "4")
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2")

@@ -25,8 +25,8 @@ from service.auth.login import COOKIE
 from service.errors import StartupError
 from service.middleware.authentication import OPEN
 from service.settings import Settings
+from tests.service.test_api import expect_problem, wait_until_ready
 from tests.support.audio_files import encode, sweep
-from tests.test_api import expect_problem, wait_until_ready
 
 KEY = "key-one-0123456789"
 OTHER = "key-two-0123456789"
