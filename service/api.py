@@ -104,7 +104,7 @@ async def classify(
     mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff, au; mono or stereo, any rate.
     """
     work = classifier.classify(file.file, top_k=top_k, max_windows=max_windows, timeline=timeline)
-    return await while_connected(request, work)
+    return await cancel_on_disconnect(request, work)
 
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))
@@ -150,7 +150,7 @@ async def index(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client hangs up; ClientGone is raised then.
 
     The request's body must have been read.

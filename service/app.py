@@ -19,31 +19,31 @@ from service.auth import keys as security
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.errors import StartupError, Unauthorized
 from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.middleware import security_headers
-from service.middleware.authentication import Gate
-from service.middleware.body_limit import BodyLimit
-from service.middleware.drain import Drain, DrainGate
-from service.middleware.metrics_port import MetricsPort
-from service.middleware.request_log import RequestLog
-from service.middleware.root_path import RootPath
+from service.middleware.authentication import AuthenticationMiddleware
+from service.middleware.body_limit import BodyLimitMiddleware
+from service.middleware.drain import Drain, DrainMiddleware
+from service.middleware.metrics_port import MetricsPortMiddleware
+from service.middleware.request_log import RequestLogMiddleware
+from service.middleware.root_path import RootPathMiddleware
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 from service.ui import page
 from service.ui.hardening import uploads
-from service.ui.hardening.routes import PageRoutes
+from service.ui.hardening.routes import PageRoutesMiddleware
 
 logger = logging.getLogger(__name__)
 
 # Two, so that one file that hangs does not stop everybody; more than a few cores' worth feed any GPU.
-_FEWEST_DECODERS = 2
-_MOST_DECODERS = 8
+_MIN_DECODERS = 2
+_MAX_DECODERS = 8
 
 # A UUID with its dashes.
-_LONGEST_REQUEST_ID = 36
+_MAX_REQUEST_ID = 36
 
 # Besides the one file that is wanted; what is no file is kept in memory.
 _FORM_LIMITS = {"max_files": 10, "max_fields": 10, "max_part_size": 10_000}
@@ -67,8 +67,8 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         deadline_s=settings.request_deadline_s,
         early_exit=settings.early_exit,
     )
-    decoders = Decoders(
-        settings.decoders or min(max(available_cpus(), _FEWEST_DECODERS), _MOST_DECODERS),
+    decoders = DecoderPool(
+        settings.decoders or min(max(available_cpus(), _MIN_DECODERS), _MAX_DECODERS),
         metrics,
         wall_s=settings.request_deadline_s,
     )
@@ -104,8 +104,8 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         decoders.start()
         # A daemon: a download under way must not hold up the exit.
         threading.Thread(target=load, name="startup", daemon=True).start()
-        sweep = uploads.sweep_for_ever(
-            uploads.folder(),
+        sweep = uploads.delete_expired_periodically(
+            uploads.upload_dir(),
             max_bytes=_KEPT_UPLOADS * settings.max_upload_bytes,
             partial_s=settings.upload_timeout_s,
         )
@@ -140,19 +140,19 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     # The last one added is the outermost.
     if settings.root_path:
-        app.add_middleware(RootPath, root_path=settings.root_path)
-    app.add_middleware(PageRoutes, page=page.PATH)
+        app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
+    app.add_middleware(PageRoutesMiddleware, page=page.PATH)
     if keys:
-        app.add_middleware(Gate, keys=keys, metrics=metrics, page=page.PATH)
+        app.add_middleware(AuthenticationMiddleware, keys=keys, metrics=metrics, page=page.PATH)
     app.add_middleware(
-        BodyLimit,
+        BodyLimitMiddleware,
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
         advice="Send a shorter or more compressed recording.",
     )
-    app.add_middleware(DrainGate, drain=drain)
+    app.add_middleware(DrainMiddleware, drain=drain)
     if settings.metrics_port:
-        app.add_middleware(MetricsPort, port=settings.metrics_port)
+        app.add_middleware(MetricsPortMiddleware, port=settings.metrics_port)
     # Allows nothing unless told; without it Gradio would allow its routes to every origin.
     app.add_middleware(
         CORSMiddleware,
@@ -161,12 +161,12 @@ def create_app(settings: Settings, *, on_startup_failure: Callable[[], None]) ->
         allow_headers=["Authorization", "X-API-Key", "X-Request-ID"],
         expose_headers=["X-Request-ID", "Retry-After"],
     )
-    app.add_middleware(RequestLog, metrics=metrics)
-    app.add_middleware(security_headers.SecurityHeaders, page=page.PATH)
+    app.add_middleware(RequestLogMiddleware, metrics=metrics)
+    app.add_middleware(security_headers.SecurityHeadersMiddleware, page=page.PATH)
     app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)
     return app
 
 
 def _is_request_id(value: str) -> bool:
     """One of ours, or of a proxy: it is logged."""
-    return len(value) <= _LONGEST_REQUEST_ID and is_valid_uuid4(value)
+    return len(value) <= _MAX_REQUEST_ID and is_valid_uuid4(value)

@@ -160,7 +160,7 @@ class StartupError(Exception):
     """The service cannot start. The message is one line: what is wrong and what to do about it."""
 
 
-def place_of(error: BaseException | None) -> str:
+def error_location(error: BaseException | None) -> str:
     """The kind of an error and its place in the code; not its message, which may quote what a client sent."""
     traceback = error.__traceback__ if error else None
     while traceback is not None and traceback.tb_next is not None:

@@ -29,7 +29,7 @@ def problem(error: ServiceError) -> Response:
     return _respond(f"urn:music-genre:{error.type}", error.title, error.status, error.detail, headers)
 
 
-def plain(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+def http_problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     """A problem that is nothing but its HTTP status."""
     return _respond("about:blank", title, status, detail, headers or {})
 
@@ -70,7 +70,7 @@ async def _http_exception(_: Request, error: Exception) -> Response:
         return problem(StorageFull("The service has no room for the upload. Try again later, or with a smaller file."))
     if error.status_code == 400:
         return problem(InvalidParameter("The body is not valid multipart/form-data."))
-    return plain(error.status_code, error.detail, error.detail, dict(error.headers or {}))
+    return http_problem(error.status_code, error.detail, error.detail, dict(error.headers or {}))
 
 
 def internal_error() -> Response:

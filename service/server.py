@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from service import problems
 from service.errors import BadRequest, ServiceError, TooManyConnections
 from service.middleware.drain import Drain
-from service.middleware.security_headers import secure
+from service.middleware.security_headers import add_security_headers
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
         def _refuse(self, error: ServiceError) -> None:
             # In a context of its own: the current one may be that of the request before, and know its id.
             answer = contextvars.Context().run(problems.problem, error)
-            secure(answer.headers)
+            add_security_headers(answer.headers)
             answer.headers["Connection"] = "close"
             head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
             status = HTTPStatus(answer.status_code)

@@ -22,7 +22,7 @@ from training.errors import TrainingError, is_full
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 6
-_LONGEST_WAIT_S = 60
+_MAX_WAIT_S = 60
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def retrying(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     attempts = Retrying(
         retry=retry_if_exception(_passing),
         stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential_jitter(initial=1, max=_LONGEST_WAIT_S),
+        wait=wait_exponential_jitter(initial=1, max=_MAX_WAIT_S),
         before_sleep=before_sleep_log(logger, logging.WARNING),
         reraise=True,
     )
@@ -41,7 +41,7 @@ def retrying(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 @contextmanager
-def explained(repo_id: str) -> Iterator[None]:
+def hub_errors_explained(repo_id: str) -> Iterator[None]:
     """Turn what the Hub refuses into a TrainingError that says what to do. A full disk is not the Hub's doing."""
     try:
         yield
@@ -59,7 +59,7 @@ def preflight(repo_id: str, *, private: bool | None) -> str:
     if get_token() is None:
         raise TrainingError("A push needs a token. Set HF_TOKEN to one with write access.")
     api = HfApi()
-    with explained(repo_id):
+    with hub_errors_explained(repo_id):
         full_id = retrying(api.create_repo, repo_id, private=private, exist_ok=True).repo_id
         retrying(api.auth_check, full_id, write=True)
     return full_id
@@ -67,7 +67,7 @@ def preflight(repo_id: str, *, private: bool | None) -> str:
 
 def push(folder: Path, repo_id: str) -> str:
     """Push a model folder in one commit, and return the commit's hash. Raises TrainingError; the folder stays."""
-    with explained(repo_id):
+    with hub_errors_explained(repo_id):
         commit = retrying(
             HfApi().upload_folder,
             repo_id=repo_id,

@@ -20,7 +20,7 @@ from training import cli
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.errors import TrainingError
 from training.finetuning import encoder_cache
-from training.finetuning.experiment import Job, prepare, with_encoder_cache
+from training.finetuning.experiment import Experiment, prepare, with_encoder_cache
 from training.finetuning.model import load_model
 from training.finetuning.trainer import build
 
@@ -72,7 +72,7 @@ def search(
     return dict(best.hyperparameters)
 
 
-def _model(job: Job) -> PreTrainedModel:
+def _model(job: Experiment) -> PreTrainedModel:
     model = load_model(job.base, job.clips.genres)
     if job.encoded is not None:
         encoder_cache.bypass(model)

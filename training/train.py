@@ -21,7 +21,7 @@ from training.evaluation.report import Report, SplitReport, measure
 from training.evaluation.robustness import answers, robustness
 from training.finetuning import encoder_cache, run_folder
 from training.finetuning.dry_run import plan
-from training.finetuning.experiment import Job, prepare, with_encoder_cache
+from training.finetuning.experiment import Experiment, prepare, with_encoder_cache
 from training.finetuning.model import TINY, load_model
 from training.finetuning.trainer import GenreTrainer, build, predict
 from training.publishing import artefact, model_card
@@ -62,7 +62,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         arguments.push_to_hub = False
     else:
         with arguments.main_process_first(local=False, desc="the output folder"):
-            run_folder.claim(output_dir, _settings(data, base, arguments))
+            run_folder.lock_settings(output_dir, _settings(data, base, arguments))
     hub_model_id = _preflight(arguments)
     job = prepare(data, base, arguments)
     if arguments.dry_run:
@@ -102,7 +102,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     return folder
 
 
-def _train_on(chosen: Split, job: Job) -> tuple[GenreTrainer, SplitReport]:
+def _train_on(chosen: Split, job: Experiment) -> tuple[GenreTrainer, SplitReport]:
     """Train a model on one split, keep its best epoch, test it once."""
     logger.info("Split %s: %s", chosen.name, ", ".join(f"{count} {part}" for part, count in chosen.sizes.items()))
     arguments, extractor, window_s = job.arguments, job.extractor, job.data.max_duration_s

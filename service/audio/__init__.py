@@ -6,9 +6,9 @@ Training and serving share this package, so that a model is trained on the sampl
 from service.audio.files import AudioFile, Waveform, open_audio
 from service.audio.windows import (
     MIN_DURATION_S,
-    SILENCE,
-    SLACK,
-    Progress,
+    SILENCE_STD,
+    TAIL_TOLERANCE,
+    ReadPosition,
     Recording,
     Window,
     WindowReader,
@@ -22,11 +22,11 @@ from service.errors import AudioError
 
 __all__ = [
     "MIN_DURATION_S",
-    "SILENCE",
-    "SLACK",
+    "SILENCE_STD",
+    "TAIL_TOLERANCE",
     "AudioError",
     "AudioFile",
-    "Progress",
+    "ReadPosition",
     "Recording",
     "Waveform",
     "Window",

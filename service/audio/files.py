@@ -27,9 +27,9 @@ RESAMPLER_MARGIN_S = 0.05
 # A decoder that starts in the middle needs a few packets before its output is right: AAC one, WMA two, Opus 80 ms.
 _PREROLL_S = 0.2
 # In a row; what comes after so many is not the recording any more. Millions fit into a file, and each costs time.
-_MOST_DAMAGED_PACKETS = 1_000
+_MAX_DAMAGED_PACKETS = 1_000
 # 120 dB over full scale is no recording; numbers beyond would overflow the model's normalisation.
-_LOUDEST = 1e6
+_MAX_AMPLITUDE = 1e6
 
 
 class AudioFile(ABC):
@@ -49,7 +49,7 @@ class AudioFile(ABC):
         with _damage_explained():
             blocks = list(_take(self._blocks(start_s), wanted))
         waveform = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-        if not (np.abs(waveform) < _LOUDEST).all():
+        if not (np.abs(waveform) < _MAX_AMPLITUDE).all():
             raise UndecodableAudio("The audio holds samples that are no sound: NaN, infinite, huge. Export it again.")
         if self.sampling_rate != sampling_rate:
             waveform = soxr.resample(waveform, self.sampling_rate, sampling_rate, quality="HQ")
@@ -218,7 +218,7 @@ class _AVFile(AudioFile):
                 frames = packet.decode()
             except av.InvalidDataError:
                 damaged += 1
-                if damaged > _MOST_DAMAGED_PACKETS:
+                if damaged > _MAX_DAMAGED_PACKETS:
                     return
                 continue
             damaged = 0

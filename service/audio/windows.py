@@ -13,10 +13,10 @@ from service.errors import AudioTooShort, SilentAudio
 MIN_DURATION_S = 0.5
 """Less than a beat of most music: no genre can be told from it, so it is refused rather than guessed."""
 
-SILENCE = 1e-4
+SILENCE_STD = 1e-4
 """A standard deviation of 1e-4 is -80 dBFS: under the noise of any microphone or tape, and what a DC offset leaves."""
 
-SLACK = 0.1
+TAIL_TOLERANCE = 0.1
 """The part of a window that a recording may be longer than whole windows without earning one more: GTZAN's "30 s"
 clips run to 30.6 s, and must cost one window."""
 
@@ -49,7 +49,7 @@ class Recording:
 
 
 @dataclass
-class Progress:
+class ReadPosition:
     """How far the reading of a recording has come: all that the next window has to know of those before it.
 
     duration_s: length of the recording in seconds, as its header says until the file proves shorter.
@@ -78,9 +78,9 @@ class WindowReader:
     """
 
     def __init__(
-        self, audio: AudioFile, *, sampling_rate: int, window_s: float, progress: Progress | None = None
+        self, audio: AudioFile, *, sampling_rate: int, window_s: float, progress: ReadPosition | None = None
     ) -> None:
-        self.progress = progress or Progress(audio.duration_s)
+        self.progress = progress or ReadPosition(audio.duration_s)
         self._audio = audio
         self._sampling_rate = sampling_rate
         self._window_s = window_s
@@ -124,14 +124,14 @@ def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_w
 
 def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
     """Where the windows of a recording start, in seconds: evenly spread, at most `max_windows`, at least one."""
-    count = min(max_windows, max(1, math.ceil(duration_s / window_s - SLACK)))
+    count = min(max_windows, max(1, math.ceil(duration_s / window_s - TAIL_TOLERANCE)))
     return np.linspace(0.0, max(0.0, duration_s - window_s), count).tolist() if count > 1 else [0.0]
 
 
 def timeline_starts(duration_s: float, window_s: float, max_analysed_s: float) -> list[float]:
     """Where the windows of a timeline start, in seconds: end to end from the beginning, up to `max_analysed_s`. A rest
     at the end gets a window of its own unless it is under a tenth of one."""
-    count = max(1, math.ceil(min(duration_s, max_analysed_s) / window_s - SLACK))
+    count = max(1, math.ceil(min(duration_s, max_analysed_s) / window_s - TAIL_TOLERANCE))
     return [index * window_s for index in range(count)]
 
 
@@ -153,4 +153,4 @@ def normalise(waveform: Waveform) -> Waveform:
 def _is_audible(waveform: Waveform, sampling_rate: int) -> bool:
     # Where a constant begins and ends, the resampler makes ripples.
     edge = round(RESAMPLER_MARGIN_S * sampling_rate)
-    return float(waveform[edge:-edge].std()) > SILENCE
+    return float(waveform[edge:-edge].std()) > SILENCE_STD

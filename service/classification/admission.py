@@ -27,35 +27,37 @@ class Admission:
         return bool(self._reservations)
 
     @property
-    def waiting_s(self) -> float:
+    def queued_s(self) -> float:
         """Seconds of audio admitted and not yet answered."""
         return sum(reservation.audio_s for reservation in self._reservations)
 
     @contextmanager
-    def reserve(self, audio_s: float, *, speed: float) -> Iterator["Reservation"]:
-        """Hold `audio_s` seconds of the queue, as `Reservation.hold` does, until the block ends."""
+    def reserve(self, audio_s: float, *, throughput: float) -> Iterator["Reservation"]:
+        """Hold `audio_s` seconds of the queue, as `Reservation.resize` does, until the block ends."""
         reservation = Reservation(self)
         self._reservations.add(reservation)
         try:
-            reservation.hold(audio_s, speed=speed)
+            reservation.resize(audio_s, throughput=throughput)
             yield reservation
         finally:
             self._reservations.remove(reservation)
 
-    def check(self, others_s: float, audio_s: float, speed: float) -> None:
+    def check(self, others_s: float, audio_s: float, throughput: float) -> None:
         """Raises Overloaded, with the time after which there is room, or AudioTooLong when there never is."""
-        if audio_s > self._deadline_s * speed:
+        if audio_s > self._deadline_s * throughput:
             raise AudioTooLong(
-                f"Analysing {audio_s:.0f} s of audio takes {audio_s / speed:.0f} s here, "
+                f"Analysing {audio_s:.0f} s of audio takes {audio_s / throughput:.0f} s here, "
                 f"and {self._deadline_s:g} s are allowed. Ask for fewer windows, or send a shorter recording."
             )
         if not others_s:
             return
-        excess_s = max(others_s + audio_s - self._limit_s, others_s + audio_s - _PLANNED * self._deadline_s * speed)
+        excess_s = max(
+            others_s + audio_s - self._limit_s, others_s + audio_s - _PLANNED * self._deadline_s * throughput
+        )
         if excess_s > 0:
             raise Overloaded(
                 f"{others_s:.0f} s of audio are waiting. Try again later.",
-                retry_after_s=max(1, math.ceil(min(excess_s, others_s) / speed)),
+                retry_after_s=max(1, math.ceil(min(excess_s, others_s) / throughput)),
             )
 
 
@@ -66,11 +68,11 @@ class Reservation:
         self.audio_s = 0.0
         self._admission = admission
 
-    def hold(self, audio_s: float, *, speed: float) -> None:
+    def resize(self, audio_s: float, *, throughput: float) -> None:
         """Hold so much from now on. A request larger than the whole limit passes when it is alone.
 
-        speed: seconds of audio computed per second, now.
+        throughput: seconds of audio computed per second, now.
         Raises Overloaded when more is waiting than can be answered in time, AudioTooLong when it alone is too much.
         """
-        self._admission.check(self._admission.waiting_s - self.audio_s, audio_s, speed)
+        self._admission.check(self._admission.queued_s - self.audio_s, audio_s, throughput)
         self.audio_s = audio_s

@@ -10,24 +10,24 @@ from service.inference.engine import Engine
 from service.model.artefact import Artefact
 from service.schemas import Classification, ModelReference, Score, Span
 
-Row = npt.NDArray[np.float32]
+WindowProbabilities = npt.NDArray[np.float32]
 """float32 (labels,): the probabilities of one window."""
 
 
 @dataclass
-class Heard:
+class WindowScores:
     """What has been heard of a recording: a row of probabilities for each span (start and end in seconds), how much of
     it that is, and the seconds spent on it."""
 
     spans: list[tuple[float, float]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[WindowProbabilities] = field(default_factory=list)
     duration_s: float = 0.0
     analysed_s: float = 0.0
     decode_s: float = 0.0
     inference_s: float = 0.0
 
 
-def answer_of(engine: Engine, heard: Heard, top_k: int | None, *, timeline: bool) -> Classification:
+def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timeline: bool) -> Classification:
     """The mean over all windows, and with `timeline` each of them. At least one must have been heard."""
     artefact = engine.artefact
     scores = _scores(artefact, np.mean(heard.rows, axis=0))
@@ -45,7 +45,7 @@ def answer_of(engine: Engine, heard: Heard, top_k: int | None, *, timeline: bool
     )
 
 
-def _timeline(artefact: Artefact, heard: Heard, top_k: int | None) -> list[Span]:
+def _timeline(artefact: Artefact, heard: WindowScores, top_k: int | None) -> list[Span]:
     spans = []
     for (start_s, end_s), row in zip(heard.spans, heard.rows, strict=True):
         scores = _scores(artefact, row)
@@ -61,7 +61,7 @@ def _timeline(artefact: Artefact, heard: Heard, top_k: int | None) -> list[Span]
     return spans
 
 
-def _scores(artefact: Artefact, row: Row) -> list[Score]:
+def _scores(artefact: Artefact, row: WindowProbabilities) -> list[Score]:
     """Best first."""
     ranked = sorted(zip(artefact.labels, map(float, row), strict=True), key=lambda pair: pair[1], reverse=True)
     return [Score(label=label, score=min(score, 1.0)) for label, score in ranked]

@@ -12,9 +12,9 @@ import numpy as np
 
 from service.audio import Window, timeline_starts, window_starts
 from service.classification.admission import Admission, Reservation
-from service.classification.aggregation import Heard, Row, answer_of
+from service.classification.aggregation import WindowProbabilities, WindowScores, aggregate
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
@@ -38,7 +38,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ClassificationProgress:
     """How far a request has come: `done` of `total` windows.
 
     window: the newest one; None where there was nothing to hear. answer: makes the answer of what was heard so far, its
@@ -54,14 +54,14 @@ class Progress:
 class Classifier:
     """Classifies recordings once an engine is loaded; says why not before and after."""
 
-    def __init__(self, admission: Admission, decoders: Decoders, metrics: Metrics, bounds: Bounds) -> None:
+    def __init__(self, admission: Admission, decoders: DecoderPool, metrics: Metrics, bounds: Bounds) -> None:
         self._admission = admission
         self._metrics = metrics
         self._bounds = bounds
         self._decoders = decoders
         self._engine: Engine | None = None
         self._draining = False
-        metrics.queue_audio.set_function(lambda: admission.waiting_s)
+        metrics.queue_audio.set_function(lambda: admission.queued_s)
 
     @property
     def engine(self) -> Engine:
@@ -95,7 +95,7 @@ class Classifier:
         top_k: int | None = None,
         max_windows: int | None = None,
         timeline: bool = False,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[ClassificationProgress], None] | None = None,
     ) -> Classification:
         """The genre of an audio file.
 
@@ -106,7 +106,7 @@ class Classifier:
         """
         async with self._admitted() as (engine, reservation):
             heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
-        answer = answer_of(engine, heard, top_k, timeline=timeline)
+        answer = aggregate(engine, heard, top_k, timeline=timeline)
         self._record(answer, heard)
         return answer
 
@@ -127,7 +127,7 @@ class Classifier:
             if genre not in engine.artefact.labels:
                 raise InvalidParameter("The model does not know this genre. Choose one of its own.")
             window = await self._read_window(file, engine, start_s)
-            reservation.hold((SEGMENTS + 1) * engine.artefact.window_s, speed=engine.speed)
+            reservation.resize((SEGMENTS + 1) * engine.artefact.window_s, throughput=engine.throughput)
             return await occlude(engine, window, genre)
 
     @asynccontextmanager
@@ -135,7 +135,7 @@ class Classifier:
         """A place for one window in the queue, and the deadline, while the block runs."""
         with self._count_failure():
             engine = self.engine
-            with self._admission.reserve(engine.artefact.window_s, speed=engine.speed) as reservation:
+            with self._admission.reserve(engine.artefact.window_s, throughput=engine.throughput) as reservation:
                 try:
                     async with asyncio.timeout(self._bounds.deadline_s):
                         yield engine, reservation
@@ -151,11 +151,11 @@ class Classifier:
         reservation: Reservation,
         max_windows: int | None,
         timeline: bool,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> Heard:
+        on_progress: Callable[[ClassificationProgress], None] | None,
+    ) -> WindowScores:
         """Decode and infer window by window, until the recording or the doubt ends."""
         artefact, bounds = engine.artefact, self._bounds
-        heard = Heard()
+        heard = WindowScores()
         async with self._decoders.open(
             file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
         ) as recording:
@@ -164,7 +164,7 @@ class Classifier:
             else:
                 count = min(max_windows or bounds.max_windows, bounds.max_windows)
                 starts = window_starts(recording.progress.duration_s, artefact.window_s, count)
-            reservation.hold(len(starts) * artefact.window_s, speed=engine.speed)
+            reservation.resize(len(starts) * artefact.window_s, throughput=engine.throughput)
             for position, start_s in enumerate(starts, 1):
                 if window := await recording.read(start_s):
                     await self._infer(heard, engine, window)
@@ -172,9 +172,9 @@ class Classifier:
                 remaining = len(starts) - position
                 reservation.audio_s = remaining * artefact.window_s
                 if on_progress:
-                    answer = partial(answer_of, engine, heard, None, timeline=True)
-                    on_progress(Progress(position, len(starts), window, answer))
-                if bounds.early_exit and not timeline and is_settled(heard.rows, remaining):
+                    answer = partial(aggregate, engine, heard, None, timeline=True)
+                    on_progress(ClassificationProgress(position, len(starts), window, answer))
+                if bounds.early_exit and not timeline and can_exit_early(heard.rows, remaining):
                     break
         recording.progress.require_sound()
         heard.decode_s = recording.decode_s
@@ -191,7 +191,7 @@ class Classifier:
         assert window is not None
         return window
 
-    async def _infer(self, heard: Heard, engine: Engine, window: Window) -> None:
+    async def _infer(self, heard: WindowScores, engine: Engine, window: Window) -> None:
         started = time.perf_counter()
         rows = await engine.probabilities(window.waveform[None])
         heard.inference_s += time.perf_counter() - started
@@ -206,7 +206,7 @@ class Classifier:
             self._metrics.rejected.labels(error.type).inc()
             raise
 
-    def _record(self, answer: Classification, heard: Heard) -> None:
+    def _record(self, answer: Classification, heard: WindowScores) -> None:
         self._metrics.stage_duration.labels("decode").observe(heard.decode_s)
         self._metrics.stage_duration.labels("inference").observe(heard.inference_s)
         self._metrics.audio_duration.observe(answer.duration_s)
@@ -214,7 +214,7 @@ class Classifier:
         self._metrics.confidence.observe(answer.confidence)
 
 
-def is_settled(rows: list[Row], remaining: int) -> bool:
+def can_exit_early(rows: list[WindowProbabilities], remaining: int) -> bool:
     """Whether the best genre of the mean is certain, whatever the remaining windows say: each of them moves the lead of
     one genre over another by at most 1, so a lead over `remaining` in the sum cannot be lost."""
     if not rows:

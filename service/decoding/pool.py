@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from service.audio import Progress, Waveform, Window
-from service.decoding.process import Decoder, DecoderBroken, DecoderKilled, DecoderLost
+from service.audio import ReadPosition, Waveform, Window
+from service.decoding.process import DecoderBroken, DecoderKilled, DecoderLost, DecoderProcess
 from service.errors import InternalError, Overloaded, ServiceError, StorageFull, UndecodableAudio
 from service.metrics import Metrics
 
@@ -36,7 +36,7 @@ _START_S = 30.0
 _ATTEMPTS = 3
 
 
-class Decoders:
+class DecoderPool:
     """A few decoder processes, each of which does one step of one request at a time: open a file, or read a window.
 
     Between its steps a request holds none, so that a long recording starves nobody: the file stays open until somebody
@@ -49,56 +49,58 @@ class Decoders:
         self, count: int, metrics: Metrics, *, wall_s: float, cpu_s: int = _STEP_CPU_S, start_s: float = _START_S
     ) -> None:
         # The longest idle first.
-        self._seats = [_Seat(Decoder(cpu_s=cpu_s, wall_s=wall_s + 2 * _GRACE_S, start_s=start_s)) for _ in range(count)]
+        self._workers = [
+            _Worker(DecoderProcess(cpu_s=cpu_s, wall_s=wall_s + 2 * _GRACE_S, start_s=start_s)) for _ in range(count)
+        ]
         self._turns = asyncio.Semaphore(count)
         self._restarts = metrics.decoder_restarts
         self._closed = False
 
     def start(self) -> None:
         """Start all processes, without waiting for them. Without it, each is started when it is needed."""
-        for seat in self._seats:
-            self._start(seat.decoder)
+        for worker in self._workers:
+            self._start(worker.decoder)
 
     def close(self) -> None:
         """End all processes, whatever they do."""
         self._closed = True
-        for seat in self._seats:
-            if seat.busy:
-                seat.decoder.kill()
+        for worker in self._workers:
+            if worker.busy:
+                worker.decoder.kill()
             else:
-                seat.decoder.stop()
+                worker.decoder.stop()
 
     @property
     def pids(self) -> list[int]:
         """Of the processes that run."""
-        return [pid for seat in self._seats if (pid := seat.decoder.pid)]
+        return [pid for worker in self._workers if (pid := worker.decoder.pid)]
 
     @asynccontextmanager
-    async def open(self, file: BinaryIO, *, sampling_rate: int, window_s: float) -> AsyncIterator["RemoteRecording"]:
+    async def open(self, file: BinaryIO, *, sampling_rate: int, window_s: float) -> AsyncIterator["DecodingSession"]:
         """A recording whose windows are read one by one, of `window_s` seconds at `sampling_rate` Hz.
 
         file: seekable; it may be closed when the block ends, whatever the processes do.
         Raises what `service.audio.open_audio` raises, StorageFull, and Overloaded when no file can be opened any more.
         """
         with await _finish(asyncio.to_thread(_upload, file)) as upload:
-            recording = RemoteRecording(self, upload, sampling_rate, window_s)
+            recording = DecodingSession(self, upload, sampling_rate, window_s)
             try:
                 await recording.open()
                 yield recording
             finally:
                 upload.close()
-                for seat in self._seats:
-                    seat.tidy()
+                for worker in self._workers:
+                    worker.tidy()
 
-    async def step(self, recording: "RemoteRecording", start_s: float | None) -> tuple[Progress, Waveform]:
+    async def step(self, recording: "DecodingSession", start_s: float | None) -> tuple[ReadPosition, Waveform]:
         """Read the window from `start_s` on, or only open the file. No samples: there is nothing to hear."""
         await self._turns.acquire()
-        seat = min((seat for seat in self._seats if not seat.busy), key=lambda seat: seat.cost(recording))
-        seat.busy = True
-        self._seats.remove(seat)
-        self._seats.append(seat)
+        worker = min((worker for worker in self._workers if not worker.busy), key=lambda worker: worker.cost(recording))
+        worker.busy = True
+        self._workers.remove(worker)
+        self._workers.append(worker)
         # A task of its own, which goes on for a while when the request is cancelled.
-        step = asyncio.create_task(self._step(seat, recording, start_s))
+        step = asyncio.create_task(self._step(worker, recording, start_s))
         try:
             return await asyncio.shield(step)
         except asyncio.CancelledError:
@@ -107,65 +109,65 @@ class Decoders:
             raise
 
     async def _step(
-        self, seat: "_Seat", recording: "RemoteRecording", start_s: float | None
-    ) -> tuple[Progress, Waveform]:
+        self, worker: "_Worker", recording: "DecodingSession", start_s: float | None
+    ) -> tuple[ReadPosition, Waveform]:
         try:
-            if seat.decoder.ready and seat.decoder.died:
-                self._replace(seat, "killed", "was killed while it was idle")
+            if worker.decoder.ready and worker.decoder.died:
+                self._replace(worker, "killed", "was killed while it was idle")
             for _ in range(_ATTEMPTS - 1):
                 try:
-                    return await seat.step(recording, start_s)
+                    return await worker.step(recording, start_s)
                 except DecoderKilled as lost:
                     # Perhaps not for what the file did.
-                    self._replace(seat, "killed", str(lost))
-            return await seat.step(recording, start_s)
+                    self._replace(worker, "killed", str(lost))
+            return await worker.step(recording, start_s)
         except asyncio.CancelledError:
-            if seat.decoder.ready:
-                self._replace(seat, "overran", "was ended, as nobody waits for its answer any more")
+            if worker.decoder.ready:
+                self._replace(worker, "overran", "was ended, as nobody waits for its answer any more")
             raise
         except DecoderBroken as broken:
-            self._replace(seat, "failed", str(broken), again=False)
+            self._replace(worker, "failed", str(broken), again=False)
             raise InternalError("The service cannot decode audio now. It was logged under the request id.") from None
         except DecoderLost as lost:
-            self._replace(seat, "failed", str(lost))
+            self._replace(worker, "failed", str(lost))
             raise UndecodableAudio("The audio broke its decoder. Export it again.") from None
         except OSError as error:
             raise _no_room(error) from error
         finally:
-            seat.busy = False
-            seat.tidy()
+            worker.busy = False
+            worker.tidy()
             self._turns.release()
 
-    def _replace(self, seat: "_Seat", reason: str, what: str, *, again: bool = True) -> None:
+    def _replace(self, worker: "_Worker", reason: str, what: str, *, again: bool = True) -> None:
         """End a process; another is started now, or by the next request."""
-        seat.recording = None
-        seat.decoder.stop()
+        worker.recording = None
+        worker.decoder.stop()
         if self._closed:
             return
         logger.log(logging.WARNING if again else logging.ERROR, "a decoder %s", what)
         self._restarts.labels(reason).inc()
         if again:
-            self._start(seat.decoder)
+            self._start(worker.decoder)
 
-    def _start(self, decoder: Decoder) -> None:
+    def _start(self, decoder: DecoderProcess) -> None:
         try:
             decoder.start()
         except OSError as error:
             logger.error("a decoder could not be started, the next request tries again: %s", error.strerror)
 
 
-class RemoteRecording:
-    """A recording that is open for `Decoders.open`.
+class DecodingSession:
+    """A recording that is open for `DecoderPool.open`.
 
     upload: closed when nobody wants the recording any more. progress: how far it has been read.
     decode_s: seconds spent on it, the wait for a process included.
     """
 
-    def __init__(self, decoders: Decoders, upload: BinaryIO, sampling_rate: int, window_s: float) -> None:
+    def __init__(self, decoders: DecoderPool, upload: BinaryIO, sampling_rate: int, window_s: float) -> None:
         self.upload = upload
         self.sampling_rate = sampling_rate
         self.window_s = window_s
-        self.progress = Progress(0.0)
+        self.progress = ReadPosition(0.0)
         self.decode_s = 0.0
         self._decoders = decoders
 
@@ -184,19 +186,19 @@ class RemoteRecording:
         return samples
 
 
-class _Seat:
+class _Worker:
     """A decoder, whether it works, and the recording that is open in it."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: DecoderProcess) -> None:
         self.decoder = decoder
         self.busy = False
-        self.recording: RemoteRecording | None = None
+        self.recording: DecodingSession | None = None
 
-    def cost(self, recording: RemoteRecording) -> tuple[bool, bool, bool]:
+    def cost(self, recording: DecodingSession) -> tuple[bool, bool, bool]:
         """Least where the recording is open, then where none is; then what need not start first."""
         return self.recording is not recording, self.recording is not None, not self.decoder.ready
 
-    async def step(self, recording: RemoteRecording, start_s: float | None) -> tuple[Progress, Waveform]:
+    async def step(self, recording: DecodingSession, start_s: float | None) -> tuple[ReadPosition, Waveform]:
         await self.decoder.wait_until_ready()
         if self.recording is not recording:
             if self.recording is not None:

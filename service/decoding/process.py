@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from service.audio import Progress, Waveform
+from service.audio import ReadPosition, Waveform
 from service.decoding.worker import LENGTH
 from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
 
@@ -46,7 +46,7 @@ class DecoderBroken(DecoderLost):
     """It never became ready."""
 
 
-class Decoder:
+class DecoderProcess:
     """A process that has at most one file open. Used from the event loop only, by one request at a time.
 
     cpu_s, wall_s: seconds of a core, and of any clock, that opening a file or reading a window may take.
@@ -127,14 +127,14 @@ class Decoder:
             raise DecoderBroken(f"did not start: it {lost}") from None
         self.ready = True
 
-    async def open(self, descriptor: int) -> Progress:
+    async def open(self, descriptor: int) -> ReadPosition:
         """Open a file. Raises what `service.audio.open_audio` raises."""
         progress, _ = await self._ask({"do": "open"}, descriptor=descriptor)
         return progress
 
     async def read(
-        self, start_s: float, *, sampling_rate: int, window_s: float, progress: Progress
-    ) -> tuple[Progress, Waveform]:
+        self, start_s: float, *, sampling_rate: int, window_s: float, progress: ReadPosition
+    ) -> tuple[ReadPosition, Waveform]:
         """The samples of a window of the open file, none where there is nothing to hear, and how far the reading has
         come then; as `service.audio.WindowReader` reads it, with what that raises."""
         window = {"start_s": start_s, "sampling_rate": sampling_rate, "window_s": window_s}
@@ -147,7 +147,7 @@ class Decoder:
 
     async def _ask(
         self, question: dict[str, Any], *, descriptor: int | None = None, max_samples: int = 0
-    ) -> tuple[Progress, Waveform]:
+    ) -> tuple[ReadPosition, Waveform]:
         self._tell(question | self._limits, descriptor)
         answer = await self._receive()
         try:
@@ -155,7 +155,7 @@ class Decoder:
                 raise DecoderLost(f"failed: {str(answer['failure'])[:200]}")
             if "error" in answer:
                 raise _AUDIO_ERRORS[answer["error"]](str(answer["detail"])[:300])
-            progress = Progress(**answer["progress"])
+            progress = ReadPosition(**answer["progress"])
             size = int(answer["samples"])
             if not 0 <= size <= max_samples or not math.isfinite(progress.duration_s + progress.analysed_s):
                 raise ValueError

@@ -22,8 +22,8 @@ import av
 import numpy as np
 import soundfile
 
-from service.audio import AudioError, AudioFile, Progress, Waveform, WindowReader, open_audio
-from service.errors import place_of
+from service.audio import AudioError, AudioFile, ReadPosition, Waveform, WindowReader, open_audio
+from service.errors import error_location
 
 LENGTH = struct.Struct("!I")
 """How a message begins."""
@@ -40,26 +40,26 @@ _NICENESS = 5
 _NOTHING = np.empty(0, np.float32)
 
 
-class Decoder:
+class WorkerDecoder:
     """The one file that is open."""
 
     def __init__(self) -> None:
         self._file: BinaryIO | None = None
         self._audio: AudioFile | None = None
 
-    def open(self, descriptor: int) -> Progress:
+    def open(self, descriptor: int) -> ReadPosition:
         """Raises what `open_audio` raises."""
         self._file = os.fdopen(descriptor, "rb")
         self._audio = open_audio(self._file)
-        return Progress(self._audio.duration_s)
+        return ReadPosition(self._audio.duration_s)
 
     def read(
         self, start_s: float, *, sampling_rate: int, window_s: float, progress: dict[str, Any]
-    ) -> tuple[Progress, Waveform]:
+    ) -> tuple[ReadPosition, Waveform]:
         """The samples of the next window, none where there is nothing to hear, and how far the reading has come."""
         assert self._audio is not None, "a file is opened first"
         reader = WindowReader(
-            self._audio, sampling_rate=sampling_rate, window_s=window_s, progress=Progress(**progress)
+            self._audio, sampling_rate=sampling_rate, window_s=window_s, progress=ReadPosition(**progress)
         )
         window = reader.read(start_s)
         return reader.progress, _NOTHING if window is None else window.waveform
@@ -81,7 +81,7 @@ def main() -> None:
     _warm_up()
     _limit_for_good()
     _send(connection, {"ready": True})
-    decoder = Decoder()
+    decoder = WorkerDecoder()
     while (received := _receive(connection)) is not None:
         question, descriptors = received
         if question["do"] == "close":
@@ -94,13 +94,13 @@ def main() -> None:
             _send(connection, {"error": error.type, "detail": error.detail})
         except Exception as error:
             # Out of memory, or a bug: nobody knows what state the libraries are in, so this process ends.
-            _send(connection, {"failure": place_of(error)})
+            _send(connection, {"failure": error_location(error)})
             return
         else:
             _send(connection, {"progress": asdict(progress), "samples": len(samples)}, samples)
 
 
-def _answer(decoder: Decoder, question: dict[str, Any], descriptors: list[int]) -> tuple[Progress, Waveform]:
+def _answer(decoder: WorkerDecoder, question: dict[str, Any], descriptors: list[int]) -> tuple[ReadPosition, Waveform]:
     if question.pop("do") == "open":
         (descriptor,) = descriptors
         return decoder.open(descriptor), _NOTHING

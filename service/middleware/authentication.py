@@ -11,7 +11,7 @@ from service.errors import Unauthorized
 from service.metrics import Metrics
 from service.middleware.security_headers import DOCS_FILES
 
-OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
+PUBLIC_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
     f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 }
 """What anybody may ask for, and GET of `/`, which leads to the page."""
@@ -19,7 +19,7 @@ OPEN = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
 _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
 
 
-class Gate:
+class AuthenticationMiddleware:
     """Asks for an API key, and for a login on the page; the page's own routes are no side door.
 
     page: the path of the page.
@@ -39,7 +39,7 @@ class Gate:
             # There are no WebSockets here.
             return await send({"type": "websocket.close", "code": 1008})
         request = Request(scope, receive)
-        is_open = scope["path"] in OPEN or scope["path"] == "/" and request.method in {"GET", "HEAD"}
+        is_open = scope["path"] in PUBLIC_PATHS or scope["path"] == "/" and request.method in {"GET", "HEAD"}
         if is_open or self.keys.accepts_headers(request.headers):
             return await self.app(scope, receive, send)
         if f"{scope['path']}/".startswith(f"{self.page}/"):

@@ -11,7 +11,7 @@ from service import problems
 from service.errors import ClientGone, InvalidParameter, PayloadTooLarge, ServiceError, UploadTimeout
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """Refuses bodies over `max_bytes`, by Content-Length before a byte is read and while a chunked one arrives, and
     those that have not arrived after `timeout_s`; also forms in another charset than UTF-8, as Python has some that
     take quadratic time to decode. advice: what to do about a body that is too large.

@@ -31,7 +31,7 @@ class Drain:
         return not self.active and not self._is_busy()
 
 
-class DrainGate:
+class DrainMiddleware:
     """Refuses work once the drain has begun. Every work is a POST; the page still fetches its results."""
 
     def __init__(self, app: ASGIApp, *, drain: Drain) -> None:

@@ -7,7 +7,7 @@ from service import problems
 _OPERATE = {"/metrics", "/livez", "/readyz"}
 
 
-class MetricsPort:
+class MetricsPortMiddleware:
     """Nothing but metrics and health at `port`, and no metrics elsewhere."""
 
     def __init__(self, app: ASGIApp, *, port: int) -> None:
@@ -20,5 +20,5 @@ class MetricsPort:
         path = scope["path"]
         # Not only the path itself: the router lets a line break after it pass.
         if path not in _OPERATE if scope["server"][1] == self.port else path.startswith("/metrics"):
-            return await problems.plain(404, "Not Found", "Not Found")(scope, receive, send)
+            return await problems.http_problem(404, "Not Found", "Not Found")(scope, receive, send)
         await self.app(scope, receive, send)

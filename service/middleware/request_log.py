@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
-class RequestLog:
+class RequestLogMiddleware:
     """One log line and the HTTP metrics of every request; an unforeseen exception becomes a logged 500."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class RootPath:
+class RootPathMiddleware:
     """Puts back the prefix that a reverse proxy strips, as ASGI wants it: `root_path`, and `path` that begins with it.
 
     The innermost, so that all others see the paths of this service.

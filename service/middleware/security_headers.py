@@ -29,7 +29,7 @@ _DOCS = (
 )
 
 
-class SecurityHeaders:
+class SecurityHeadersMiddleware:
     """No sniffing, no framing, no referrer, a policy of contents; no caching, except of static files.
 
     page: the path of the page.
@@ -47,7 +47,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 is_static = path.startswith((f"{self.page}/assets/", f"{self.page}/static/", f"{DOCS_FILES}/"))
-                secure(MutableHeaders(scope=message), self._policy(path), cached=is_static)
+                add_security_headers(MutableHeaders(scope=message), self._policy(path), cached=is_static)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
@@ -58,6 +58,6 @@ class SecurityHeaders:
         return _DOCS if path == "/docs" else _DATA
 
 
-def secure(headers: MutableHeaders, policy: str = _DATA, *, cached: bool = False) -> None:
+def add_security_headers(headers: MutableHeaders, policy: str = _DATA, *, cached: bool = False) -> None:
     """Add the headers to those of an answer. policy: its Content-Security-Policy; by default that of data."""
     headers.update(_ALWAYS | {"Content-Security-Policy": policy} | ({} if cached else {"Cache-Control": "no-store"}))

@@ -23,8 +23,8 @@ DEFAULT_UNCERTAIN_BELOW = 0.5
 _WAVEFORM_EXTRACTOR = "Wav2Vec2FeatureExtractor"
 
 # A shorter window would leave out audio that is long enough; a longer one would hold hundreds of megabytes.
-_SHORTEST_WINDOW_S = MIN_DURATION_S
-_LONGEST_WINDOW_S = 600.0
+_MIN_WINDOW_S = MIN_DURATION_S
+_MAX_WINDOW_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _ServingFile(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     schema_version: Literal[1]
-    window_s: float | None = Field(None, ge=_SHORTEST_WINDOW_S, le=_LONGEST_WINDOW_S)
+    window_s: float | None = Field(None, ge=_MIN_WINDOW_S, le=_MAX_WINDOW_S)
     fill: Literal["repeat"] | None = None
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     uncertain_below: float | None = Field(None, ge=0, le=1)
@@ -163,10 +163,10 @@ def _stored_window_s(extractor: dict[str, Any], sampling_rate: int) -> float | N
     samples = extractor.get("max_length")
     if samples is None:
         return None
-    if type(samples) is not int or not _SHORTEST_WINDOW_S <= samples / sampling_rate <= _LONGEST_WINDOW_S:
+    if type(samples) is not int or not _MIN_WINDOW_S <= samples / sampling_rate <= _MAX_WINDOW_S:
         raise StartupError(
             "preprocessor_config.json names no usable max_length. It must be "
-            f"{_SHORTEST_WINDOW_S:g} to {_LONGEST_WINDOW_S:g} s of samples, or be left out."
+            f"{_MIN_WINDOW_S:g} to {_MAX_WINDOW_S:g} s of samples, or be left out."
         )
     return samples / sampling_rate
 

@@ -13,8 +13,8 @@ import gradio as gr
 from service.classification.classifier import Classifier
 from service.errors import NotReady, ServiceError
 from service.schemas import Classification
-from service.ui.hardening.uploads import folder
-from service.ui.session import Heard, Line, Waiting, listen
+from service.ui.hardening.uploads import upload_dir
+from service.ui.session import PartialAnswer, QueuedUpdate, WaitingLine, listen
 from service.ui.views import answer, multi_upload, results_table, timeline, wording
 from service.ui.views import spectrogram as inside
 from service.ui.views.figures import Pictures
@@ -22,7 +22,7 @@ from service.ui.views.results_table import Result
 
 logger = logging.getLogger(__name__)
 
-_MOST_PARTS = 200
+_MAX_PARTS = 200
 _INTERVAL_S = 0.5
 
 
@@ -30,7 +30,7 @@ class Actions:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._pictures = Pictures()
-        self._line = Line()
+        self._line = WaitingLine()
 
     async def classify(self, path: str | None) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, answer, scores, timeline, latest), the last one only with the final answer."""
@@ -44,13 +44,13 @@ class Actions:
         except _Trouble as trouble:
             yield _say(str(trouble), alert=True), *nothing
 
-    async def _show(self, update: Waiting | Heard, name: str) -> tuple[Any, ...]:
-        if isinstance(update, Waiting):
+    async def _show(self, update: QueuedUpdate | PartialAnswer, name: str) -> tuple[Any, ...]:
+        if isinstance(update, QueuedUpdate):
             return _say(update.words), gr.skip(), gr.skip(), gr.skip(), None
         heard = update.answer
         picture = await self._pictures.draw(timeline.render, heard, update.peaks)
         bars = {score.label: round(score.score, 4) for score in heard.scores}
-        so_far = None if update.finished else f"Heard {update.done} of {update.total} parts."
+        so_far = None if update.finished else f"PartialAnswer {update.done} of {update.total} parts."
         return (
             gr.HTML(visible=False) if so_far is None else _say(f"Listening: {update.done} of {update.total} parts ..."),
             gr.HTML(answer.render(heard, heard=so_far), visible=True),
@@ -67,7 +67,7 @@ class Actions:
             return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
         name, heard = latest
         results = [*results, results_table.result(name, heard)][-results_table.MOST_RESULTS :]
-        spans = (heard.timeline or [])[:_MOST_PARTS]
+        spans = (heard.timeline or [])[:_MAX_PARTS]
         parts = [
             (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)
             for span in spans
@@ -100,7 +100,7 @@ class Actions:
             with _opened(path) as (_, file):
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
-                        if isinstance(update, Heard) and update.finished:
+                        if isinstance(update, PartialAnswer) and update.finished:
                             return results_table.result(name, update.answer)
         except _Trouble as trouble:
             return results_table.failure(name, str(trouble))
@@ -152,7 +152,7 @@ def _opened(path: str | None) -> Iterator[tuple[str, BinaryIO]]:
     if path is None:
         raise _Trouble(wording.CHOOSE_FIRST)
     # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
-    if not Path(path).resolve().is_relative_to(folder().resolve()):
+    if not Path(path).resolve().is_relative_to(upload_dir().resolve()):
         raise _Trouble(wording.UPLOAD_FIRST)
     try:
         with open(path, "rb") as file:

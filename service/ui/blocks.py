@@ -10,7 +10,7 @@ from gradio_client.utils import is_http_url_like
 from service.classification.classifier import Classifier
 from service.ui.actions import Actions
 from service.ui.examples import as_upload, examples
-from service.ui.hardening.uploads import folder
+from service.ui.hardening.uploads import upload_dir
 from service.ui.views import multi_upload, results_table, snippets, timeline, wording
 
 _TITLE = "Music genre"
@@ -121,7 +121,9 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
         then: Dependency = event.then(actions.classify, audio, shown, api_visibility="private", **_LISTENS)
         return then
 
-    picked = chosen.click(lambda index: str(as_upload(list(files.values())[index], folder())), chosen, audio, **_QUIET)
+    picked = chosen.click(
+        lambda index: str(as_upload(list(files.values())[index], upload_dir())), chosen, audio, **_QUIET
+    )
     uploaded = other.upload(lambda path: path, other, audio, **_QUIET)
     for event in (asked, classify_after(picked), classify_after(uploaded)):
         event.then(

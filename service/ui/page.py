@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 PATH = "/ui"
 
 # Visitors whose results are kept, of a megabyte at most; the longest gone are forgotten first.
-_MOST_STATES = 500
+_MAX_STATES = 500
 
 _WAITING = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <meta name="viewport" content="width=device-width"><title>Music genre</title>
@@ -105,7 +105,7 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then
     # read every file of the server by posting its path.
     blocks.has_launched = True
-    blocks.state_session_capacity = _MOST_STATES
+    blocks.state_session_capacity = _MAX_STATES
     stand_in = FastAPI()
     # Gradio allows every origin unless its parent has a policy of its own.
     stand_in.user_middleware = parent.user_middleware

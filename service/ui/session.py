@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from service.classification.classifier import Classifier, Progress
+from service.classification.classifier import ClassificationProgress, Classifier
 from service.errors import AudioTooLong, ModelLoading, Overloaded
 from service.schemas import Classification
 from service.ui.views.timeline import Peaks, peaks_of
@@ -17,19 +17,19 @@ LISTENERS = 8
 
 # Between two looks at a request: each costs a picture.
 _INTERVAL_S = 0.5
-_LONGEST_WAIT_S = 300.0
+_MAX_WAIT_S = 300.0
 _RETRY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueuedUpdate:
     """words: for what."""
 
     words: str
 
 
 @dataclass(frozen=True)
-class Heard:
+class PartialAnswer:
     """answer: of what was heard so far. done, total: windows; equal to each other when `answer` is the last word."""
 
     answer: Classification
@@ -42,7 +42,7 @@ class Heard:
         return self.done == self.total
 
 
-class Line:
+class WaitingLine:
     """Visitors in the order in which they came; the first `LISTENERS` are listened to. For the event loop only."""
 
     def __init__(self) -> None:
@@ -59,7 +59,9 @@ class Line:
             self._visitors.remove(visitor)
 
 
-async def listen(classifier: Classifier, file: BinaryIO, line: Line) -> AsyncGenerator[Waiting | Heard]:
+async def listen(
+    classifier: Classifier, file: BinaryIO, line: WaitingLine
+) -> AsyncGenerator[QueuedUpdate | PartialAnswer]:
     """The whole recording with its timeline; where that would take too long, windows spread over it.
 
     Waits for its turn in `line`, then some minutes while the model loads or the queue is full. Raises what
@@ -70,7 +72,7 @@ async def listen(classifier: Classifier, file: BinaryIO, line: Line) -> AsyncGen
         while waiting := ahead():
             if waiting != told:
                 told = waiting
-                yield Waiting(f"In line: {_recordings(waiting)} before yours. It starts by itself.")
+                yield QueuedUpdate(f"In line: {_recordings(waiting)} before yours. It starts by itself.")
             await asyncio.sleep(_INTERVAL_S)
         async with aclosing(_listen_when_ready(classifier, file)) as updates:
             async for update in updates:
@@ -81,7 +83,7 @@ def _recordings(count: int) -> str:
     return "1 recording" if count == 1 else f"{count} recordings"
 
 
-async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGenerator[Waiting | Heard]:
+async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGenerator[QueuedUpdate | PartialAnswer]:
     timeline, waited_s = True, 0.0
     while True:
         try:
@@ -95,9 +97,9 @@ async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGen
                 raise
             timeline = False
         except (ModelLoading, Overloaded) as error:
-            if waited_s >= _LONGEST_WAIT_S:
+            if waited_s >= _MAX_WAIT_S:
                 raise
-            yield Waiting(_reason(error))
+            yield QueuedUpdate(_reason(error))
             pause_s = _RETRY_S if isinstance(error, ModelLoading) else float(error.retry_after_s or _RETRY_S)
             await asyncio.sleep(pause_s)
             waited_s += pause_s
@@ -109,12 +111,12 @@ def _reason(error: ModelLoading | Overloaded) -> str:
     return f"{error.detail.partition('.')[0]} before yours. It starts by itself."
 
 
-async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[Heard]:
+async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[PartialAnswer]:
     outline: list[Peaks] = []
-    newest: Progress | None = None
+    newest: ClassificationProgress | None = None
     sampling_rate = classifier.engine.artefact.sampling_rate
 
-    def note(progress: Progress) -> None:
+    def note(progress: ClassificationProgress) -> None:
         nonlocal newest
         newest = progress
         if progress.window:
@@ -126,12 +128,12 @@ async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> 
         while not (await asyncio.wait({work}, timeout=_INTERVAL_S))[0]:
             if newest and outline and newest.done > told and newest.done < newest.total:
                 told = newest.done
-                yield Heard(newest.answer(), np.concatenate(outline), newest.done, newest.total)
+                yield PartialAnswer(newest.answer(), np.concatenate(outline), newest.done, newest.total)
         answer = work.result()
         assert newest is not None
         # Without a timeline of its own, the answer shows the windows that were heard.
         answer = answer.model_copy(update={"timeline": newest.answer().timeline})
-        yield Heard(answer, np.concatenate(outline), newest.total, newest.total)
+        yield PartialAnswer(answer, np.concatenate(outline), newest.total, newest.total)
     finally:
         # A visitor who leaves stops the work; the file must outlive it.
         work.cancel()

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from service.audio import normalise, read_recording
-from service.classification.aggregation import Row as Probabilities
-from service.classification.classifier import is_settled
+from service.classification.aggregation import WindowProbabilities as Probabilities
+from service.classification.classifier import can_exit_early
 from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
 from service.runtime.resources import available_cpus
@@ -48,7 +48,9 @@ def main() -> None:
 
 def _stop(answers: list[Probabilities]) -> int:
     """After how many windows the service stops."""
-    return next(n for n in range(1, len(answers) + 1) if n == len(answers) or is_settled(answers[:n], len(answers) - n))
+    return next(
+        n for n in range(1, len(answers) + 1) if n == len(answers) or can_exit_early(answers[:n], len(answers) - n)
+    )
 
 
 if __name__ == "__main__":

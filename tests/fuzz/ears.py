@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.audio import window_starts
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.errors import AudioError
 from service.inference.backend import Probabilities, Windows
 from service.inference.engine import Engine
@@ -44,7 +44,7 @@ class Ears:
 
     def __init__(self, processes: int) -> None:
         self._metrics = Metrics()
-        self._decoders = Decoders(processes, self._metrics, wall_s=DEADLINE_S)
+        self._decoders = DecoderPool(processes, self._metrics, wall_s=DEADLINE_S)
         self._app = _application(processes)
         self._client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self._app), base_url="http://service")
         self.findings = Findings()

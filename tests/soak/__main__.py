@@ -24,7 +24,7 @@ _FORMATS = ("mp3", "m4a", "webm", "flac", "ogg")
 _KILL_EVERY_S = 3.0
 _MEASURE_S = 10.0
 _REST_S = 5.0
-_MOST_UNDER_WAY = 200
+_MAX_UNDER_WAY = 200
 _ALLOWED = {"200", "429", "cut its upload", "hung up", "not sent"}
 
 
@@ -58,7 +58,7 @@ async def _soak(server: Server, seconds: float, seed: int) -> list[str]:
         asyncio.create_task(_kill(server.pid, killed, seed)),
         asyncio.create_task(watch.look_for_ever()),
     ]
-    await clients.press(seconds, 2 * capacity, _MOST_UNDER_WAY)
+    await clients.press(seconds, 2 * capacity, _MAX_UNDER_WAY)
     for task in disturbing:
         task.cancel()
     await asyncio.sleep(_REST_S)

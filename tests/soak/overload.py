@@ -19,7 +19,7 @@ from tests.soak.watch import Watch, say
 
 _TIMES = 10
 _MEASURE_S = 20.0
-_MOST_UNDER_WAY = 500
+_MAX_UNDER_WAY = 500
 _DEADLINE_S = 60.0
 _QUICK_S = 1.0
 _RECOVERED_S = 10.0
@@ -50,7 +50,7 @@ async def _overload(server: Server, seconds: float) -> list[str]:
     at_rest_s = await _timed(clients)
     watch = Watch(server.pid)
     watching = asyncio.create_task(watch.look_for_ever())
-    pressing = asyncio.create_task(clients.press(seconds, _TIMES * capacity, _MOST_UNDER_WAY))
+    pressing = asyncio.create_task(clients.press(seconds, _TIMES * capacity, _MAX_UNDER_WAY))
     await asyncio.sleep(seconds)
     ended = time.perf_counter()
     let_in_s = await _until_let_in(clients) - ended

@@ -20,7 +20,7 @@ from training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
-MADE_MUSIC = "made music"
+SYNTHETIC_MUSIC = "made music"
 """The name of the data set that `--dataset synthetic` makes."""
 
 
@@ -53,7 +53,7 @@ def load_clips(arguments: DataArguments, known_genres: Sequence[str] | None = No
     Raises TrainingError when the data set cannot be had, a genre has fewer than two usable clips, or the genres are not
     the known ones.
     """
-    dataset, revision = sources.stored(arguments)
+    dataset, revision = sources.load_dataset(arguments)
     if known_genres is not None:
         dataset = _aligned(dataset, list(known_genres))
     dataset, digests, skipped = _usable(dataset, arguments.max_duration_s)
@@ -64,7 +64,7 @@ def data_set_name(arguments: DataArguments) -> str:
     """As a reader of the card would look for it; nobody else has our folders."""
     source = arguments.dataset
     if source == sources.SYNTHETIC:
-        return MADE_MUSIC
+        return SYNTHETIC_MUSIC
     return PurePosixPath(source).name if Path(source).exists() else source
 
 

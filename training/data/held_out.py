@@ -33,7 +33,7 @@ _INDEX = "index.json"
 
 
 @dataclass(frozen=True)
-class Aside:
+class HeldOutIndex:
     """What the pass over the stream found.
 
     genres: in the order of the model's outputs. trained: how many clips remain to train on. held_out: digest to genre.
@@ -48,21 +48,21 @@ class Aside:
     longest_run_bytes: int
 
 
-def set_aside(
+def build_index(
     clips: datasets.IterableDataset,
     folder: Path,
     seed: int,
     max_duration_s: float,
     known_genres: Sequence[str] | None = None,
-) -> Aside:
+) -> HeldOutIndex:
     """Hold out 10 % of each genre's clips, at least one and at most MAX_HELD_OUT, in `folder`, each named by its hash.
 
     A pass that came to its end is not repeated. known_genres: those that a fine-tuned base tells, in the order of its
     outputs. Raises TrainingError.
     """
     if not (folder / _INDEX).is_file():
-        _pass(clips, folder, seed, max_duration_s, known_genres)
-    return Aside(**json.loads((folder / _INDEX).read_text(encoding="utf-8")))
+        _scan(clips, folder, seed, max_duration_s, known_genres)
+    return HeldOutIndex(**json.loads((folder / _INDEX).read_text(encoding="utf-8")))
 
 
 def genre_names(clips: datasets.IterableDataset) -> list[str] | None:
@@ -79,7 +79,7 @@ def genre_of(clip: sources.Example, names: list[str] | None) -> str:
     return str(genre) if names is None else names[genre]
 
 
-def _pass(
+def _scan(
     clips: datasets.IterableDataset,
     folder: Path,
     seed: int,
@@ -90,7 +90,7 @@ def _pass(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = genre_names(clips)
-    held: defaultdict[str, _Lowest] = defaultdict(lambda: _Lowest(folder, seed))
+    held: defaultdict[str, _LowestHashes] = defaultdict(lambda: _LowestHashes(folder, seed))
     counts: Counter[str] = Counter()
     copies: Counter[str] = Counter()
     skipped: dict[str, str] = {}
@@ -122,7 +122,7 @@ def _pass(
             raise TrainingError(f"The clips of the genre {genre} are all the same file. It needs others.")
         held_out |= dict.fromkeys(of_genre, genre)
     trained = counts.total() - sum(copies[digest] for digest in held_out)
-    aside = Aside(list(known_genres or genres), trained, held_out, skipped, longest_run_bytes)
+    aside = HeldOutIndex(list(known_genres or genres), trained, held_out, skipped, longest_run_bytes)
     unfinished = folder / f"{_INDEX}.part"
     unfinished.write_text(json.dumps(asdict(aside), indent=2), encoding="utf-8")
     os.replace(unfinished, folder / _INDEX)
@@ -138,7 +138,7 @@ def _require_genres(genres: Sequence[str], counts: Counter[str], known_genres: S
         raise TrainingError(f"The data set has {len(genres)} genres. It needs at least two.")
 
 
-class _Lowest:
+class _LowestHashes:
     """The clips of one genre whose hash of seed and content is lowest, as files: the same in whatever order they come.
 
     Kept as a heap, the highest hash first.

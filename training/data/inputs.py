@@ -18,7 +18,7 @@ Inputs = dict[str, Any]
 """input_values: float32 (samples,); attention_mask: int (samples,); labels: int."""
 
 
-class DrawnAnew:
+class EpochSeeded:
     """Data that is another in each epoch, in its worker processes too, which may live longer than an epoch."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class DrawnAnew:
         self._epoch.fill_(epoch)
 
 
-class TrainingWindows(DrawnAnew, Dataset[Inputs]):
+class TrainingWindows(EpochSeeded, Dataset[Inputs]):
     """One window of each clip: its beginning, or one drawn anew each epoch.
 
     What is drawn depends on the seed, the epoch and the clip alone, so that a run can resume amid an epoch, with any

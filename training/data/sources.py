@@ -30,16 +30,16 @@ _WRITER_BATCH = 64
 
 Example = dict[str, Any]
 
-Make = Callable[[Callable[..., Iterator[Example]], dict[str, Any], list[str], list[str]], Any]
+DatasetBuilder = Callable[[Callable[..., Iterator[Example]], dict[str, Any], list[str], list[str]], Any]
 """A generator of clips, its parameters, the genres, and what tells the clips from others, to a data set."""
 
 
-def stored(arguments: DataArguments) -> tuple[datasets.Dataset, str | None]:
+def load_dataset(arguments: DataArguments) -> tuple[datasets.Dataset, str | None]:
     """`--dataset` in the datasets cache, and its commit when it is on the Hub. Raises TrainingError."""
     return _open(arguments, _store, _from_columns, streaming=False)
 
 
-def streamed(arguments: DataArguments) -> tuple[datasets.IterableDataset, str | None]:
+def stream_dataset(arguments: DataArguments) -> tuple[datasets.IterableDataset, str | None]:
     """The same clips one after the other, none of them stored; an archive on the Hub is downloaded all the same.
 
     `genre` may be text, where a data set on the Hub does not list its genres. Raises TrainingError.
@@ -48,7 +48,7 @@ def streamed(arguments: DataArguments) -> tuple[datasets.IterableDataset, str | 
 
 
 def _open(
-    arguments: DataArguments, make: Make, columns: Callable[[str, Any], Any], *, streaming: bool
+    arguments: DataArguments, make: DatasetBuilder, columns: Callable[[str, Any], Any], *, streaming: bool
 ) -> tuple[Any, str | None]:
     source = arguments.dataset
     if source == SYNTHETIC:
@@ -57,7 +57,7 @@ def _open(
         return _from_folder(Path(source), make), None
     if Path(source).is_file():
         return _from_archive(Path(source), make), None
-    with hub.explained(source):
+    with hub.hub_errors_explained(source):
         info = hub.retrying(HfApi().dataset_info, source, revision=arguments.dataset_revision)
         commit = str(info.sha)
         if any(file.rfilename == _GTZAN_ARCHIVE for file in info.siblings or []):
@@ -68,7 +68,7 @@ def _open(
         return columns(source, splits), commit
 
 
-def _from_synthetic(clips_per_genre: int, duration_s: float, make: Make) -> Any:
+def _from_synthetic(clips_per_genre: int, duration_s: float, make: DatasetBuilder) -> Any:
     jobs = [f"{genre}/{seed}" for seed in range(clips_per_genre) for genre in render.GENRES]
     source = b"".join(Path(str(module.__file__)).read_bytes() for module in (styles, render))
     return make(
@@ -86,7 +86,7 @@ def _synthetic_clips(jobs: list[str], duration_s: float) -> Iterator[Example]:
         yield _example(genre, f"{genre}.{int(seed):05}.flac", content)
 
 
-def _from_folder(root: Path, make: Make) -> Any:
+def _from_folder(root: Path, make: DatasetBuilder) -> Any:
     files = sorted(path for path in root.rglob("*") if _is_clip(path.name) and path.is_file())
     folders = {path for path in root.rglob("*") if path.is_dir()}
     genres = _genres(root, {path.parent for path in files}, folders)
@@ -99,7 +99,7 @@ def _folder_clips(files: list[str]) -> Iterator[Example]:
         yield _example(path.parent.name, path.name, path.read_bytes())
 
 
-def _from_archive(path: Path, make: Make) -> Any:
+def _from_archive(path: Path, make: DatasetBuilder) -> Any:
     """Two passes over the archive, neither of which unpacks it: first the names, then the clips."""
     try:
         with tarfile.open(path) as archive:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import datasets
 
-from training.data.clips import MADE_MUSIC, Clips, clip_name
+from training.data.clips import SYNTHETIC_MUSIC, Clips, clip_name
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -78,23 +78,23 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
         return _random(clips, seed)
     if _is_gtzan(clips):
         return _fault_filtered(clips)
-    if not _knows_artists(clips):
+    if not _has_artists(clips):
         logger.warning("--split artist falls back to random: %s", _NO_ARTISTS)
         return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {RANDOM_CAUTION}")
-    parts = _dealt(clips, _PARTS, seed)
+    parts = _assign_artists(clips, _PARTS, seed)
     test = [part == 0 for part in parts]
     validation = [part == 1 for part in parts]
     train = [part > 1 for part in parts]
-    return _made(clips, "artist", train, validation, test, None)
+    return _build_split(clips, "artist", train, validation, test, None)
 
 
 def folds(clips: Clips, count: int, seed: int) -> list[Split]:
     """Each clip tests in one of `count` splits and chooses the epoch in another; artists stay together where they are
     known. Raises TrainingError when a genre has too few of them."""
-    parts = _dealt(clips, count, seed)
-    caution = None if _knows_artists(clips) else _NO_ARTISTS
+    parts = _assign_artists(clips, count, seed)
+    caution = None if _has_artists(clips) else _NO_ARTISTS
     return [
-        _made(
+        _build_split(
             clips,
             f"fold {fold + 1} of {count}",
             [part not in (fold, (fold + 1) % count) for part in parts],
@@ -114,13 +114,13 @@ def _random(clips: Clips, seed: int) -> Split:
     """
     by_genre: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
     for index, (name, genre) in enumerate(zip(_names(clips.dataset), clips.dataset["genre"], strict=True)):
-        by_genre[genre].append((_rank(seed, name), index))
+        by_genre[genre].append((_hash_key(seed, name), index))
     held_out: set[int] = set()
     for ranked in by_genre.values():
         count = max(1, round(HELD_OUT * len(ranked)))
         held_out.update(index for _, index in sorted(ranked)[:count])
     test = [index in held_out for index in range(len(clips.dataset))]
-    return _made(clips, "random", [not held for held in test], test, test, RANDOM_CAUTION)
+    return _build_split(clips, "random", [not held for held in test], test, test, RANDOM_CAUTION)
 
 
 def _fault_filtered(clips: Clips) -> Split:
@@ -131,10 +131,10 @@ def _fault_filtered(clips: Clips) -> Split:
     )
     left_out = len(names) - sum(train) - sum(validation) - sum(test)
     logger.info("%d clips left out by the fault-filtered lists", left_out)
-    return _made(clips, "artist", train, validation, test, None)
+    return _build_split(clips, "artist", train, validation, test, None)
 
 
-def _made(
+def _build_split(
     clips: Clips, name: str, train: list[bool], validation: list[bool], test: list[bool], caution: str | None
 ) -> Split:
     _require_genres(clips, {"train": train, "validation": validation, "test": test})
@@ -171,7 +171,7 @@ def _require_disjoint(clips: Clips, train: list[bool], held_out: list[bool]) -> 
 # --- artists ---
 
 
-def _dealt(clips: Clips, parts: int, seed: int) -> list[int]:
+def _assign_artists(clips: Clips, parts: int, seed: int) -> list[int]:
     """The part of each clip: artists, in an order drawn by `seed`, each to the part that has fewest clips of their
     genre. A clip without a known artist is one of its own."""
     names, genres = _names(clips.dataset), clips.dataset["genre"][:]
@@ -181,7 +181,7 @@ def _dealt(clips: Clips, parts: int, seed: int) -> list[int]:
         indices[artist].append(index)
     filled: dict[int, Counter[int]] = defaultdict(Counter)
     dealt = [0] * len(names)
-    for artist in sorted(indices, key=lambda artist: _rank(seed, artist)):
+    for artist in sorted(indices, key=lambda artist: _hash_key(seed, artist)):
         counts = filled[Counter(genres[index] for index in indices[artist]).most_common(1)[0][0]]
         part = min(range(parts), key=lambda part: (counts[part], part))
         for index in indices[artist]:
@@ -198,19 +198,19 @@ def _artists(clips: Clips) -> list[str] | None:
         return [index.get(name) or name for name in names]
     if "artist" in clips.dataset.column_names:
         return [artist or name for artist, name in zip(clips.dataset["artist"], names, strict=True)]
-    if clips.name != MADE_MUSIC and all(" - " in name for name in names):
+    if clips.name != SYNTHETIC_MUSIC and all(" - " in name for name in names):
         return [name.split(" - ")[0].strip().casefold() for name in names]
     return None
 
 
-def _knows_artists(clips: Clips) -> bool:
+def _has_artists(clips: Clips) -> bool:
     """A program composed each clip of made music anew: each is by an artist of its own."""
-    return clips.name == MADE_MUSIC or _artists(clips) is not None
+    return clips.name == SYNTHETIC_MUSIC or _artists(clips) is not None
 
 
 def _is_gtzan(clips: Clips) -> bool:
     """Nearly all names of the fault-filtered lists are there. Made music bears the same names."""
-    if clips.name == MADE_MUSIC:
+    if clips.name == SYNTHETIC_MUSIC:
         return False
     listed = _listed("train") | _listed("valid") | _listed("test")
     return len(listed & set(_names(clips.dataset))) > 0.9 * len(listed)
@@ -226,7 +226,7 @@ def _gtzan_artists() -> dict[str, str]:
     return {PurePosixPath(name.strip()).stem: artist.strip() for name, artist, *_ in fields}
 
 
-def _rank(seed: int, name: str) -> bytes:
+def _hash_key(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 

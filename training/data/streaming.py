@@ -14,8 +14,8 @@ from service.audio import AudioError
 from training.arguments import DataArguments
 from training.data import sources
 from training.data.clips import Clips, data_set_name, open_clip
-from training.data.held_out import Aside, genre_names, genre_of, set_aside
-from training.data.inputs import DrawnAnew, Inputs, TrainingWindows
+from training.data.held_out import HeldOutIndex, build_index, genre_names, genre_of
+from training.data.inputs import EpochSeeded, Inputs, TrainingWindows
 from training.data.splits import RANDOM_CAUTION, Part, Split
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Stream:
     buffer of so many bytes. An archive is one shard.
     """
 
-    def __init__(self, clips: datasets.IterableDataset, aside: Aside, seed: int, shuffled_bytes: int) -> None:
+    def __init__(self, clips: datasets.IterableDataset, aside: HeldOutIndex, seed: int, shuffled_bytes: int) -> None:
         self._names = genre_names(clips)
         # The buffer of datasets counts clips, whatever their size.
         self._clips = clips.shuffle(seed=seed, buffer_size=1)
@@ -62,7 +62,7 @@ class Stream:
                 yield digest, {"audio": clip["audio"], "genre": genre}
 
 
-class StreamedWindows(DrawnAnew, IterableDataset[Inputs]):
+class StreamedWindows(EpochSeeded, IterableDataset[Inputs]):
     """One window of each clip of a stream.
 
     With several processes, accelerate lets the first one read and hands out what it read.
@@ -100,8 +100,8 @@ def stream_clips(
     folder: where the held-out clips are. known_genres: those that a fine-tuned base tells, in the order of its outputs.
     Raises TrainingError.
     """
-    clips, revision = sources.streamed(arguments)
-    aside = set_aside(clips, folder, seed, arguments.max_duration_s, known_genres)
+    clips, revision = sources.stream_dataset(arguments)
+    aside = build_index(clips, folder, seed, arguments.max_duration_s, known_genres)
     if clips.num_shards == 1 and aside.longest_run_bytes > shuffled_bytes / 2:
         logger.warning(
             "The clips come sorted by genre, and the buffer of %d MB hardly mixes them: training suffers. Unpack the "

@@ -17,7 +17,7 @@ METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A value with its 95 % bootstrap interval over n clips."""
 
     value: float
@@ -52,12 +52,12 @@ class SplitReport:
     caution: str | None
     clips: dict[str, int]
     chosen_on_test: bool
-    accuracy: Figure
-    macro_f1: Figure
-    ece: Figure
-    brier: Figure
-    calibrated_ece: Figure
-    calibrated_brier: Figure
+    accuracy: Estimate
+    macro_f1: Estimate
+    ece: Estimate
+    brier: Estimate
+    calibrated_ece: Estimate
+    calibrated_brier: Estimate
     genres: dict[str, Genre]
     confusion: list[list[int]]
     temperature: float
@@ -66,7 +66,7 @@ class SplitReport:
     calibrated_reliability: list[tuple[float, float, int]]
     risk_coverage: list[tuple[float, float]]
     curve: list[dict[str, float]]
-    robustness: dict[str, Figure] = field(default_factory=dict)
+    robustness: dict[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,13 @@ def _figure(
     references: Labels,
     *,
     value: float | None = None,
-) -> Figure:
+) -> Estimate:
     low, high = metrics.bootstrap_interval(measure, probabilities, references)
     found = measure(probabilities, references) if value is None else value
-    return Figure(found, low, high, len(references))
+    return Estimate(found, low, high, len(references))
 
 
-def _share_figure(right: npt.NDArray[np.bool_]) -> Figure:
+def _share_figure(right: npt.NDArray[np.bool_]) -> Estimate:
     """Of yes-or-no answers, as the accuracy of two classes."""
     answers = np.eye(2)[right.astype(np.int64)]
     return _figure(metrics.share_right, answers, np.ones(len(right), np.int64))

@@ -17,7 +17,7 @@ from training.data.inputs import ClipWindows
 from training.data.splits import Split
 from training.finetuning import encoder_cache
 from training.finetuning.encoder_cache import EncodedClips, Size
-from training.finetuning.experiment import Job
+from training.finetuning.experiment import Experiment
 from training.finetuning.model import load_model
 from training.finetuning.trainer import build, validation
 
@@ -30,7 +30,7 @@ _WEIGHT_BYTES = 4
 _MOMENTS_BYTES = 8
 
 
-def plan(job: Job) -> str:
+def plan(job: Experiment) -> str:
     """A table of what would be done; time and disk are estimated from a few real steps and windows on this machine.
 
     Nothing stays on the disk but the data set's own cache, and what a stream holds out.
@@ -71,13 +71,13 @@ def plan(job: Job) -> str:
     return f"What this command would do:\n{table}"
 
 
-def _batch(job: Job) -> int:
+def _batch(job: Experiment) -> int:
     """Clips of a step, over all processes."""
     arguments = job.arguments
     return int(arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size)
 
 
-def _steps(job: Job, split: Split) -> int:
+def _steps(job: Experiment, split: Split) -> int:
     arguments = job.arguments
     if arguments.max_steps > 0:
         return arguments.max_steps
@@ -99,7 +99,7 @@ def _blank(windows: ClipWindows, size: Size) -> EncodedClips:
     return EncodedClips(zeros, windows.clips, windows.references)
 
 
-def _timed(job: Job, split: Split, model: PreTrainedModel) -> tuple[float, float]:
+def _timed(job: Experiment, split: Split, model: PreTrainedModel) -> tuple[float, float]:
     """Seconds of a training step, and of evaluating a window."""
     with tempfile.TemporaryDirectory() as scratch, encoder_cache.bypassed(model, wanted=job.encoded is not None):
         arguments = copy.copy(job.arguments)

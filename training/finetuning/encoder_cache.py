@@ -24,7 +24,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, default_data_collator
 
 from training.data.clips import Clips
-from training.data.inputs import ClipWindows, DrawnAnew, Inputs
+from training.data.inputs import ClipWindows, EpochSeeded, Inputs
 from training.errors import TrainingError
 from training.evaluation.predictions import Labels
 
@@ -139,7 +139,7 @@ class _Bypass(torch.nn.Module):
         return features.float()
 
 
-class OneWindow(DrawnAnew, Dataset[Inputs]):
+class OneWindow(EpochSeeded, Dataset[Inputs]):
     """One window of each clip. What is drawn depends on the seed, the epoch and the clip alone."""
 
     def __init__(self, encoded: EncodedClips, indices: Sequence[int], *, seed: int, random_crop: bool) -> None:

@@ -19,7 +19,7 @@ from training.finetuning.model import known_genres, load_extractor, load_model
 
 
 @dataclass(frozen=True)
-class Job:
+class Experiment:
     """splits: the first is that of the model that is kept. encoded: the clips through the frozen encoder, if that is
     cached."""
 
@@ -36,7 +36,7 @@ class Job:
         return ClipWindows(clips, self.extractor, window_s=self.data.max_duration_s, max_windows=MAX_WINDOWS)
 
 
-def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Job:
+def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Experiment:
     """Load and split the clips. Raises TrainingError for what must be changed before the first step."""
     if data.streaming and base.feature_encoder == "cached":
         raise TrainingError(
@@ -53,10 +53,10 @@ def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingA
         else:
             clips = load_clips(data, known)
             splits = _splits(clips, data, arguments.seed)
-    return Job(data, base, arguments, clips, splits, extractor)
+    return Experiment(data, base, arguments, clips, splits, extractor)
 
 
-def with_encoder_cache(job: Job) -> Job:
+def with_encoder_cache(job: Experiment) -> Experiment:
     """With the clips through the frozen encoder, where it is to be cached: once for all splits."""
     if job.base.feature_encoder != "cached":
         return job

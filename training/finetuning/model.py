@@ -37,7 +37,7 @@ def known_genres(arguments: ModelArguments) -> list[str] | None:
     if name == TINY:
         return None
     try:
-        with hub.explained(name):
+        with hub.hub_errors_explained(name):
             config = hub.retrying(AutoConfig.from_pretrained, name, revision=arguments.model_revision)
     except ValueError as error:
         raise TrainingError(_no_audio_encoder(name)) from error
@@ -58,7 +58,7 @@ def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2V
     if arguments.model_name_or_path == TINY:
         extractor = Wav2Vec2FeatureExtractor()
     else:
-        with hub.explained(arguments.model_name_or_path):
+        with hub.hub_errors_explained(arguments.model_name_or_path):
             extractor = hub.retrying(
                 AutoFeatureExtractor.from_pretrained,
                 arguments.model_name_or_path,
@@ -86,7 +86,7 @@ def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any
         return _tiny(genres, overrides)
     name = arguments.model_name_or_path
     try:
-        with hub.explained(name):
+        with hub.hub_errors_explained(name):
             model: PreTrainedModel = hub.retrying(
                 AutoModelForAudioClassification.from_pretrained,
                 name,

@@ -18,7 +18,7 @@ HELD_OUT_FOLDER = "held-out"
 _RUN_FILE = "run.json"
 
 
-def claim(output_dir: Path, settings: dict[str, Any]) -> None:
+def lock_settings(output_dir: Path, settings: dict[str, Any]) -> None:
     """Mark the folder as this run's. Raises TrainingError when it holds a run with other settings: its checkpoints
     would otherwise be continued as if they were this run's own."""
     path = output_dir / _RUN_FILE

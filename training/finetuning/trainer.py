@@ -17,17 +17,17 @@ from transformers import (
     default_data_collator,
 )
 
-from training.data.inputs import ClipWindows, DrawnAnew, Inputs, TrainingWindows
+from training.data.inputs import ClipWindows, EpochSeeded, Inputs, TrainingWindows
 from training.data.splits import Split
 from training.data.streaming import StreamedWindows
 from training.evaluation import metrics
 from training.evaluation.predictions import Labels, Predictions
 from training.finetuning.encoder_cache import OneWindow
-from training.finetuning.experiment import Job
+from training.finetuning.experiment import Experiment
 
 
 def build(
-    job: Job,
+    job: Experiment,
     split: Split,
     *,
     model: PreTrainedModel | None = None,
@@ -49,14 +49,14 @@ def build(
     )
 
 
-def validation(job: Job, split: Split) -> Dataset[Inputs]:
+def validation(job: Experiment, split: Split) -> Dataset[Inputs]:
     """What the epoch is judged on."""
     if job.encoded is not None:
         return job.encoded.evaluation(split.indices["validation"])
     return job.windows(split.validation)
 
 
-def _training(job: Job, split: Split) -> OneWindow | TrainingWindows | StreamedWindows:
+def _training(job: Experiment, split: Split) -> OneWindow | TrainingWindows | StreamedWindows:
     data, seed = job.data, job.arguments.seed
     if job.encoded is not None:
         return job.encoded.training(split.indices["train"], seed=seed, random_crop=data.random_crop)
@@ -105,7 +105,7 @@ class ExactResume(TrainerCallback):
     """Tells the data its epoch, which is lost on data that is resumed amid an epoch (accelerate 1.15), and logs the
     loss before each checkpoint, as its sum since the last log is not stored."""
 
-    def __init__(self, data: DrawnAnew) -> None:
+    def __init__(self, data: EpochSeeded) -> None:
         self._data = data
 
     def on_epoch_begin(

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from tabulate import tabulate
 
-from training.data.clips import MADE_MUSIC
+from training.data.clips import SYNTHETIC_MUSIC
 from training.evaluation.report import METRICS, Report, SplitReport
 from training.publishing import plots
 from training.publishing.quantise import Comparison
@@ -176,7 +176,7 @@ def _splits(report: Report) -> str:
 
 
 def _cautions(report: Report) -> str:
-    made = report.dataset_id is None and report.dataset == MADE_MUSIC
+    made = report.dataset_id is None and report.dataset == SYNTHETIC_MUSIC
     lines = ["**Made music**: the clips were composed by a program. The figures say nothing about real recordings."]
     lines = lines if made else []
     lines += [f"`{split.split}` split: {split.caution}" for split in report.splits if split.caution]

@@ -7,19 +7,19 @@ from typing import Any
 from gradio import queueing, route_utils, routes
 from starlette.formparsers import MultiPartException
 
-from service.errors import place_of
+from service.errors import error_location
 
 logger = logging.getLogger(__name__)
 
-_MOST_FILES = 10
-_MOST_UPLOADS = 1_000
+_MAX_FILES = 10
+_MAX_UPLOADS = 1_000
 
 
 class _UploadForm(route_utils.GradioMultiPartParser):
     """Gradio's, which keeps any text in memory, and any number of files."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options | {"max_files": _MOST_FILES})
+        super().__init__(*arguments, **options | {"max_files": _MAX_FILES})
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
@@ -41,7 +41,7 @@ class _Progress(route_utils.FileUploadProgress):
     def _forget(self) -> None:
         kept: dict[str, Any]
         for kept in (self._statuses, self._signals):
-            while len(kept) > _MOST_UPLOADS:
+            while len(kept) > _MAX_UPLOADS:
                 del kept[next(iter(kept))]
 
 
@@ -57,7 +57,7 @@ class _Log:
     @staticmethod
     def print_exc() -> None:
         logger.warning(
-            "the page's framework failed at what a visitor asked", extra={"reason": place_of(sys.exception())}
+            "the page's framework failed at what a visitor asked", extra={"reason": error_location(sys.exception())}
         )
 
 

@@ -7,16 +7,16 @@ import re
 import time
 from typing import Any
 
-from service.runtime.periodic import for_ever
+from service.runtime.periodic import run_periodically
 
 _LOOK_S = 5.0
 
 # A page reads at once, and somebody with curl soon after.
 _UNREAD_S = 60.0
-_MOST_UNREAD = 50
+_MAX_UNREAD = 50
 
 # Of those whose answers are not all read.
-_MOST_VISITORS = 1_000
+_MAX_VISITORS = 1_000
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
@@ -33,13 +33,13 @@ class Visitors:
 
     async def watch(self) -> None:
         """Look now and every few seconds. Meant to be cancelled."""
-        await for_ever(lambda: self._look(time.monotonic()), _LOOK_S)
+        await run_periodically(lambda: self._look(time.monotonic()), _LOOK_S)
 
     async def _admit(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, str]:
         """In place of the queue's own `push`: what it answers, with bounds on what it keeps."""
         if body.session_hash is not None and not _NAME.fullmatch(body.session_hash):
             return False, "A session_hash is made of up to 64 letters, digits, - and _.", "error"
-        if len(self._queue.pending_event_ids_session) >= _MOST_VISITORS:
+        if len(self._queue.pending_event_ids_session) >= _MAX_VISITORS:
             # In favour of those who read.
             if not (unread := self._unread()):
                 return False, "Too many visitors at the same time. Try again later.", "queue_full"
@@ -52,7 +52,7 @@ class Visitors:
         for name, since in self._unread_since.items():
             # Gone already, where its stream broke off while another was forgotten.
             messages = self._queue.pending_messages_per_session.get(name)
-            if messages and (now - since >= _UNREAD_S or messages.qsize() > _MOST_UNREAD):
+            if messages and (now - since >= _UNREAD_S or messages.qsize() > _MAX_UNREAD):
                 await self._forget(name)
         # Who has read everything is kept as well, and in the end displaces somebody who is still waiting.
         events = self._queue.pending_event_ids_session

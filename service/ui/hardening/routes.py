@@ -8,8 +8,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import StorageFull, place_of
-from service.middleware.body_limit import BodyLimit
+from service.errors import StorageFull, error_location
+from service.middleware.body_limit import BodyLimitMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _FOLDERS = ("/assets/", "/static/", "/svelte/", f"{_API}/call/", f"{_API}/heartb
 # What a visitor sends besides recordings, such as the names of fifty of them: the framework keeps all of it.
 _MESSAGE_BYTES = 64_000
 _MESSAGE_S = 30.0
-_MOST_QUERY_BYTES = 512
+_MAX_QUERY_BYTES = 512
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE}
 _FILE_HEADERS = {
@@ -35,13 +35,13 @@ _FILE_HEADERS = {
 }
 
 
-class PageRoutes:
+class PageRoutesMiddleware:
     """Answers 404 for every route of the page at `page` that is not listed here, and 413 for long messages to it."""
 
     def __init__(self, app: ASGIApp, *, page: str) -> None:
         self.app = app
         self.page = page
-        self._small = BodyLimit(
+        self._small = BodyLimitMiddleware(
             app, max_bytes=_MESSAGE_BYTES, timeout_s=_MESSAGE_S, advice="Recordings are uploaded, files one by one."
         )
 
@@ -50,8 +50,8 @@ class PageRoutes:
             return await self.app(scope, receive, send)
         route = scope["path"].removeprefix(self.page)
         known = route.rstrip("/") in _ROUTES or route.startswith(_FOLDERS) and "://" not in route
-        if not known or len(scope["query_string"]) > _MOST_QUERY_BYTES:
-            return await problems.plain(404, "Not Found", "Not Found")(scope, receive, send)
+        if not known or len(scope["query_string"]) > _MAX_QUERY_BYTES:
+            return await problems.http_problem(404, "Not Found", "Not Found")(scope, receive, send)
 
         is_file = route.startswith(_FILE)
         started = failed = False
@@ -78,7 +78,7 @@ class PageRoutes:
             if started and not failed and not route.startswith(_ANSWERS):
                 raise
             # Without its message, which quotes the visitor.
-            logger.warning("the page's framework failed at a request", extra={"reason": place_of(error)})
+            logger.warning("the page's framework failed at a request", extra={"reason": error_location(error)})
             if started and not failed:
                 # Told in the stream itself: nobody knows a visitor of that name, or not any more.
                 return await send({"type": "http.response.body"})

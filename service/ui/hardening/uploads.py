@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.runtime.periodic import for_ever
+from service.runtime.periodic import run_periodically
 
 logger = logging.getLogger(__name__)
 
@@ -17,17 +17,19 @@ KEPT_S = 1_800
 _SWEEP_S = 5.0
 
 
-def folder() -> Path:
+def upload_dir() -> Path:
     """Where the page's framework keeps uploads. As it says, without importing it, which takes seconds."""
     return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir(), "gradio").resolve())
 
 
-async def sweep_for_ever(folder: Path, *, max_bytes: int, partial_s: float) -> None:
+async def delete_expired_periodically(folder: Path, *, max_bytes: int, partial_s: float) -> None:
     """Sweep now and every few seconds. Meant to be cancelled."""
-    await for_ever(lambda: asyncio.to_thread(sweep, folder, max_bytes=max_bytes, partial_s=partial_s), _SWEEP_S)
+    await run_periodically(
+        lambda: asyncio.to_thread(delete_expired, folder, max_bytes=max_bytes, partial_s=partial_s), _SWEEP_S
+    )
 
 
-def sweep(folder: Path, *, max_bytes: int, partial_s: float) -> None:
+def delete_expired(folder: Path, *, max_bytes: int, partial_s: float) -> None:
     """Delete files older than `KEPT_S`, what interrupted uploads have left, and the oldest until `max_bytes` are left.
 
     partial_s: seconds after which an upload on its way, a file that lies in no folder of its own, is a dead one.

@@ -5,7 +5,7 @@ from html import escape
 from service.schemas import Classification
 from service.ui.views.wording import clock, percent, sureness
 
-_MOST_CANDIDATES = 3
+_MAX_CANDIDATES = 3
 
 
 def render(answer: Classification, *, heard: str | None = None) -> str:
@@ -24,7 +24,7 @@ def render(answer: Classification, *, heard: str | None = None) -> str:
 
 def candidates(answer: Classification) -> list[str]:
     """The two or three genres that an uncertain answer may mean; a third has half the share of the best."""
-    best, *others = answer.scores[:_MOST_CANDIDATES]
+    best, *others = answer.scores[:_MAX_CANDIDATES]
     return [best.label, *(o.label for place, o in enumerate(others) if place == 0 or o.score >= best.score / 2)]
 
 

@@ -4,7 +4,7 @@ one, which the limit of a request then refuses as a whole."""
 from typing import Any
 
 MOST_FILES = 50
-_LONGEST_NAME = 100
+_MAX_NAME = 100
 
 #: Sends the files, then triggers `upload` with the path of each, or none where it could not be sent.
 SCRIPT = """
@@ -45,5 +45,5 @@ def files_of(event: object) -> list[tuple[str, str | None]]:
         return []
     pairs = [(file.get("name"), file.get("path")) for file in files[:MOST_FILES] if isinstance(file, dict)]
     return [
-        (name[:_LONGEST_NAME], path if isinstance(path, str) else None) for name, path in pairs if isinstance(name, str)
+        (name[:_MAX_NAME], path if isinstance(path, str) else None) for name, path in pairs if isinstance(name, str)
     ]

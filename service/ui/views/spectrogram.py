@@ -19,13 +19,13 @@ _DARK, _LIGHT, _FOR, _AGAINST = "#10131c", "#e8eaf0", "#f0a43a", "#6b9df0"
 _FRAME_S = 0.064
 _MELS = 96
 _LOWEST_HZ = 30.0
-_MOST_FRAMES = 800
+_MAX_FRAMES = 800
 _SHOWN_DB = 80
 
 # A drop of less is noise: nothing is said of it in words.
 _LEAST_DROP = 0.02
 _LEAST_SHOWN = 5
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 def spectrogram_html(window: Window, sampling_rate: int) -> str:
@@ -50,7 +50,7 @@ def evidence_html(evidence: Evidence) -> str:
 
 
 def mel_decibels(window: Window, sampling_rate: int) -> npt.NDArray[np.float32]:
-    """float32 (mels, frames): decibels under the loudest, of at most `_MOST_FRAMES` frames."""
+    """float32 (mels, frames): decibels under the loudest, of at most `_MAX_FRAMES` frames."""
     heard = window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))]
     frame = round(_FRAME_S * sampling_rate)
     fft = 1 << (frame - 1).bit_length()
@@ -59,7 +59,7 @@ def mel_decibels(window: Window, sampling_rate: int) -> npt.NDArray[np.float32]:
         heard,
         window_function(frame),
         frame_length=frame,
-        hop_length=max(frame // 4, len(heard) // _MOST_FRAMES),
+        hop_length=max(frame // 4, len(heard) // _MAX_FRAMES),
         fft_length=fft,
         power=2.0,
         mel_filters=filters,
@@ -125,7 +125,7 @@ def _figure() -> tuple[Figure, Axes]:
 
 def _in_words(evidence: Evidence) -> str:
     genre = escape(evidence.genre)
-    strongest = sorted(evidence.segments, key=lambda segment: segment.drop, reverse=True)[:_MOST_NAMED]
+    strongest = sorted(evidence.segments, key=lambda segment: segment.drop, reverse=True)[:_MAX_NAMED]
     named = [_part(segment) for segment in strongest if segment.drop >= _LEAST_DROP]
     share = f"In this part {genre} has {percent(evidence.score)}."
     if not named:

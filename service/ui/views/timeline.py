@@ -15,7 +15,7 @@ from service.ui.views.wording import clock, percent
 _WIDTH_PX, _HEIGHT_PX = 1_200, 200
 # Of a whole recording: one for three pixels.
 _PEAKS = 400
-_MOST_SECTIONS = 60
+_MAX_SECTIONS = 60
 _TICKS = 5
 
 # Of both backgrounds, so that one picture does for light and dark.
@@ -99,7 +99,7 @@ def _sections(spans: list[Span], colour: dict[str, str]) -> str:
     """Neighbours of one genre together, each a button that plays from there."""
     sections = [(genre, list(group)) for genre, group in groupby(spans, key=lambda span: span.genre)]
     items = []
-    for genre, group in sections[:_MOST_SECTIONS]:
+    for genre, group in sections[:_MAX_SECTIONS]:
         confidence = sum(span.confidence for span in group) / len(group)
         items.append(
             f'<li><button type="button" data-start="{group[0].start_s}" style="border-color:{colour[genre]}">'

@@ -13,7 +13,16 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.audio import MIN_DURATION_S, SLACK, Recording, Waveform, fill, open_audio, read_recording, window_starts
+from service.audio import (
+    MIN_DURATION_S,
+    TAIL_TOLERANCE,
+    Recording,
+    Waveform,
+    fill,
+    open_audio,
+    read_recording,
+    window_starts,
+)
 from service.errors import AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
 from tests.support.audio_files import FORMATS, encode, encode_av, sweep
 
@@ -326,8 +335,8 @@ def test_windows_are_few_ordered_evenly_spread_and_inside(duration_s: float, win
 @settings(deadline=None)
 def test_enough_windows_cover_all_but_the_slack(duration_s: float, window_s: float) -> None:
     starts = window_starts(duration_s, window_s, 10_000_000)
-    assert len(starts) == max(1, math.ceil(duration_s / window_s - SLACK))
-    assert duration_s <= (len(starts) + SLACK) * window_s * (1 + 1e-12)
+    assert len(starts) == max(1, math.ceil(duration_s / window_s - TAIL_TOLERANCE))
+    assert duration_s <= (len(starts) + TAIL_TOLERANCE) * window_s * (1 + 1e-12)
 
 
 @given(st.integers(1, 500), st.integers(1, 2_000))

@@ -23,7 +23,7 @@ from service.auth import login
 from service.auth.keys import SESSION_S, KeyRing, signature
 from service.auth.login import COOKIE
 from service.errors import StartupError
-from service.middleware.authentication import OPEN
+from service.middleware.authentication import PUBLIC_PATHS
 from service.settings import Settings
 from tests.service.test_api import expect_problem, wait_until_ready
 from tests.support.audio_files import encode, sweep
@@ -120,7 +120,7 @@ def test_a_key_in_the_query_is_none(client: TestClient) -> None:
     assert client.get("/model", params={"api_key": KEY, "X-API-Key": KEY}).status_code == 401
 
 
-@pytest.mark.parametrize("path", sorted({"/", *OPEN}))
+@pytest.mark.parametrize("path", sorted({"/", *PUBLIC_PATHS}))
 def test_health_metrics_and_documents_are_open(client: TestClient, path: str) -> None:
     assert client.get(path).status_code in {200, 307}
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from service.api import while_connected
+from service.api import cancel_on_disconnect
 from service.classification.admission import Admission
-from service.classification.classifier import Bounds, Classifier, is_settled
-from service.decoding.pool import Decoders
+from service.classification.classifier import Bounds, Classifier, can_exit_early
+from service.decoding.pool import DecoderPool
 from service.errors import ClientGone, DeadlineExceeded
 from service.inference.backend import Probabilities, Windows
 from service.inference.engine import Engine
@@ -74,7 +74,7 @@ def classifier(
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s, early_exit=early_exit)
     metrics = Metrics()
-    decoders = Decoders(1, metrics, wall_s=deadline_s)
+    decoders = DecoderPool(1, metrics, wall_s=deadline_s)
     made = Classifier(admission or Admission(1_000, deadline_s), decoders, metrics, bounds)
     made.load(Engine(artefact, backend))
     backend.computed = 0
@@ -93,16 +93,16 @@ def classify(classifier: Classifier, waveform: Waveform, *, timeline: bool = Fal
 def test_what_is_settled_stays(heard: list[list[float]], rest: list[list[float]]) -> None:
     rows = [np.array(row, np.float32) / np.float32(sum(row)) for row in heard]
     later = [np.array(row, np.float32) / np.float32(sum(row)) for row in rest]
-    if is_settled(rows, len(later)):
+    if can_exit_early(rows, len(later)):
         assert np.mean(rows, axis=0).argmax() == np.mean(rows + later, axis=0).argmax()
 
 
 def test_doubt_is_not_settled() -> None:
     even = np.array([0.5, 0.5], np.float32)
-    assert not is_settled([even, even], 0)
-    assert not is_settled([], 0)
-    assert is_settled([np.array([0.95, 0.05], np.float32)] * 2, 1)
-    assert not is_settled([np.array([0.95, 0.05], np.float32)] * 2, 2)
+    assert not can_exit_early([even, even], 0)
+    assert not can_exit_early([], 0)
+    assert can_exit_early([np.array([0.95, 0.05], np.float32)] * 2, 1)
+    assert not can_exit_early([np.array([0.95, 0.05], np.float32)] * 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_cancelled_request_computes_no_further_window_and_frees_its_place(back
 
     asyncio.run(cancel())
     assert backend.computed <= 1
-    assert admission.waiting_s == 0
+    assert admission.queued_s == 0
 
 
 class SlowFile(io.BytesIO):
@@ -207,7 +207,7 @@ def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
             return {"type": "http.disconnect"}
 
         with pytest.raises(ClientGone):
-            await while_connected(Request({"type": "http"}, receive), work())
+            await cancel_on_disconnect(Request({"type": "http"}, receive), work())
         assert cancelled.is_set()
         return "checked"
 

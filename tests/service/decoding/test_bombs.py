@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from service.audio import open_audio, read_recording
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.errors import AudioError, AudioTooShort, ServiceError, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
 from tests.support.audio_files import FORMATS, encode, sweep
@@ -31,7 +31,7 @@ def hear(*files: bytes, cpu_s: int = 15) -> tuple[list[float | type[ServiceError
 
     async def hear_all() -> tuple[list[float | type[ServiceError]], int]:
         metrics = Metrics()
-        decoders = Decoders(1, metrics, wall_s=30, cpu_s=cpu_s)
+        decoders = DecoderPool(1, metrics, wall_s=30, cpu_s=cpu_s)
         outcomes: list[float | type[ServiceError]] = []
         for file in files:
             try:
@@ -45,7 +45,7 @@ def hear(*files: bytes, cpu_s: int = 15) -> tuple[list[float | type[ServiceError
     return asyncio.run(hear_all())
 
 
-async def _hear_one(decoders: Decoders, file: bytes) -> float:
+async def _hear_one(decoders: DecoderPool, file: bytes) -> float:
     async with decoders.open(io.BytesIO(file), sampling_rate=RATE, window_s=WINDOW_S) as recording:
         duration_s = recording.progress.duration_s
         for start_s in (0.0, duration_s / 2, max(0.0, duration_s - WINDOW_S)):

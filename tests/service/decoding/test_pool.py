@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from service.audio import read_recording
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.errors import InternalError, Overloaded, StorageFull, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
 from tests.support.audio_files import FORMATS, Waveform, encode, sweep
@@ -32,9 +32,9 @@ WAV = encode(sweep(6.0), "wav")
 @asynccontextmanager
 async def started(
     count: int = 1, *, wall_s: float = 30, cpu_s: int = 15, start_s: float = 30
-) -> AsyncIterator[tuple[Decoders, Metrics]]:
+) -> AsyncIterator[tuple[DecoderPool, Metrics]]:
     metrics = Metrics()
-    decoders = Decoders(count, metrics, wall_s=wall_s, cpu_s=cpu_s, start_s=start_s)
+    decoders = DecoderPool(count, metrics, wall_s=wall_s, cpu_s=cpu_s, start_s=start_s)
     decoders.start()
     try:
         yield decoders, metrics
@@ -42,7 +42,7 @@ async def started(
         decoders.close()
 
 
-async def read(decoders: Decoders, data: bytes, *, window_s: float = WINDOW_S) -> list[Waveform]:
+async def read(decoders: DecoderPool, data: bytes, *, window_s: float = WINDOW_S) -> list[Waveform]:
     windows = []
     async with decoders.open(io.BytesIO(data), sampling_rate=RATE, window_s=window_s) as recording:
         for start_s in STARTS_S:
@@ -389,11 +389,11 @@ def test_without_room_on_the_disk_it_is_the_service_s_fault() -> None:
 
 _SERVICE = """
 import asyncio, io, sys
-from service.decoding.pool import Decoders
+from service.decoding.pool import DecoderPool
 from service.metrics import Metrics
 
 async def main():
-    decoders = Decoders(2, Metrics(), wall_s=1)
+    decoders = DecoderPool(2, Metrics(), wall_s=1)
     decoders.start()
     async with decoders.open(io.BytesIO(sys.stdin.buffer.read()), sampling_rate=16000, window_s=2) as recording:
         await recording.read(0.0)

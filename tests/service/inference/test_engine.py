@@ -72,7 +72,7 @@ def windows(*marks: float) -> Windows:
 def test_the_engine_is_warm_when_it_is_built(artefact: Artefact, backend: RecordingBackend) -> None:
     engine = Engine(artefact, backend)
     assert len(backend.order) == 2
-    assert engine.speed > 0
+    assert engine.throughput > 0
 
 
 def test_one_row_a_window(engine: Engine) -> None:
@@ -113,10 +113,10 @@ def test_a_cancelled_request_computes_no_further_window(engine: Engine, backend:
 
 
 def test_speed_follows_the_machine(engine: Engine, backend: RecordingBackend) -> None:
-    before = engine.speed
+    before = engine.throughput
     engine.backend = SlowBackend()
     asyncio.run(engine.probabilities(windows(*range(20))))
-    assert engine.speed < before / 10
+    assert engine.throughput < before / 10
 
 
 class SlowBackend:
@@ -188,72 +188,78 @@ def test_windows_are_normalised_when_the_model_wants_it(artefact: Artefact, back
 
 def test_admission_counts_what_is_under_way() -> None:
     admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(60, speed=1), admission.reserve(40, speed=1):
-        assert admission.waiting_s == 100
-    assert admission.waiting_s == 0
+    with admission.reserve(60, throughput=1), admission.reserve(40, throughput=1):
+        assert admission.queued_s == 100
+    assert admission.queued_s == 0
 
 
 def test_admission_refuses_beyond_its_limit_and_says_when_to_come_back() -> None:
     admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(60, speed=1):
-        with pytest.raises(Overloaded, match="60 s of audio are waiting") as refused, admission.reserve(70, speed=4):
+    with admission.reserve(60, throughput=1):
+        with (
+            pytest.raises(Overloaded, match="60 s of audio are waiting") as refused,
+            admission.reserve(70, throughput=4),
+        ):
             pass
         assert refused.value.retry_after_s == 8  # 30 s too many, at 4 s of audio a second
-        with pytest.raises(Overloaded) as refused, admission.reserve(41, speed=100):
+        with pytest.raises(Overloaded) as refused, admission.reserve(41, throughput=100):
             pass
         assert refused.value.retry_after_s == 1
-    with admission.reserve(70, speed=4):
-        assert admission.waiting_s == 70
+    with admission.reserve(70, throughput=4):
+        assert admission.queued_s == 70
 
 
 def test_admission_gives_back_what_a_short_recording_does_not_need() -> None:
     admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(90, speed=1) as reservation:
+    with admission.reserve(90, throughput=1) as reservation:
         reservation.audio_s = 30
-        with admission.reserve(70, speed=1):
-            assert admission.waiting_s == 100
+        with admission.reserve(70, throughput=1):
+            assert admission.queued_s == 100
 
 
 def test_admission_lets_an_oversized_request_pass_when_it_is_alone() -> None:
     admission = Admission(10, deadline_s=1_000)
     with (
-        admission.reserve(90, speed=1),
+        admission.reserve(90, throughput=1),
         pytest.raises(Overloaded),
-        admission.reserve(1, speed=1),
+        admission.reserve(1, throughput=1),
     ):
         pass
-    assert admission.waiting_s == 0
+    assert admission.queued_s == 0
 
 
 def test_admission_forgets_a_request_that_fails() -> None:
     admission = Admission(10, deadline_s=1_000)
-    with pytest.raises(ZeroDivisionError), admission.reserve(10, speed=1):
+    with pytest.raises(ZeroDivisionError), admission.reserve(10, throughput=1):
         _ = 1 / 0
-    assert admission.waiting_s == 0
+    assert admission.queued_s == 0
 
 
 def test_admission_refuses_what_could_not_be_answered_in_time() -> None:
     admission = Admission(10_000, deadline_s=10)
-    with admission.reserve(30, speed=10):
-        with pytest.raises(Overloaded) as refused, admission.reserve(40, speed=10):
+    with admission.reserve(30, throughput=10):
+        with pytest.raises(Overloaded) as refused, admission.reserve(40, throughput=10):
             pass
         # 45 s of audio are planned within 10 s: 25 s too many, at 10 s a second.
         assert refused.value.retry_after_s == 3
-        with admission.reserve(15, speed=10):
-            assert admission.waiting_s == 45
+        with admission.reserve(15, throughput=10):
+            assert admission.queued_s == 45
 
 
 def test_admission_says_so_when_there_will_never_be_time() -> None:
     admission = Admission(10_000, deadline_s=10)
-    with pytest.raises(AudioTooLong, match="takes 20 s here, and 10 s are allowed"), admission.reserve(200, speed=10):
+    with (
+        pytest.raises(AudioTooLong, match="takes 20 s here, and 10 s are allowed"),
+        admission.reserve(200, throughput=10),
+    ):
         pass
 
 
 def test_a_reservation_grows_only_into_free_room() -> None:
     admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(10, speed=1) as first, admission.reserve(50, speed=1):
+    with admission.reserve(10, throughput=1) as first, admission.reserve(50, throughput=1):
         with pytest.raises(Overloaded):
-            first.hold(60, speed=1)
+            first.resize(60, throughput=1)
         assert first.audio_s == 10
-        first.hold(50, speed=1)
-        assert admission.waiting_s == 100
+        first.resize(50, throughput=1)
+        assert admission.queued_s == 100

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.runtime.periodic import for_ever
+from service.runtime.periodic import run_periodically
 
 
 def test_work_goes_on_after_a_failure_which_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
@@ -18,7 +18,7 @@ def test_work_goes_on_after_a_failure_which_is_logged_without_its_words(caplog: 
     async def run() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
-                await for_ever(work, 0.01)
+                await run_periodically(work, 0.01)
 
     asyncio.run(run())
     assert len(done) > 2

@@ -25,7 +25,7 @@ def client(model_folder: object) -> Iterator[httpx2.Client]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "_UNREAD_S", UNREAD_S)
         patch.setattr(queue, "_LOOK_S", 0.1)
-        patch.setattr(queue, "_MOST_VISITORS", 30)
+        patch.setattr(queue, "_MAX_VISITORS", 30)
         app = create_app(Settings(model_id=str(model_folder)), on_startup_failure=lambda: None)
         with serving(app) as url, httpx2.Client(base_url=url, timeout=20) as client:
             yield client

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ui.hardening.uploads import KEPT_S, sweep
+from service.ui.hardening.uploads import KEPT_S, delete_expired
 
 
 def upload(folder: Path, name: str, *, age_s: float, size: int = 10) -> Path:
@@ -32,14 +32,14 @@ def upload(folder: Path, name: str, *, age_s: float, size: int = 10) -> Path:
 )
 def test_uploads_are_kept_for_a_while(tmp_path: Path, name: str, age_s: float, kept: bool) -> None:
     path = upload(tmp_path, name, age_s=age_s)
-    sweep(tmp_path, max_bytes=1_000, partial_s=60)
+    delete_expired(tmp_path, max_bytes=1_000, partial_s=60)
     assert path.exists() is kept
     assert path.parent.exists() is (kept or path.parent == tmp_path)
 
 
 def test_of_many_uploads_the_oldest_go(tmp_path: Path) -> None:
     paths = [upload(tmp_path, f"{age_s}/song.mp3", age_s=age_s, size=400) for age_s in (10, 20, 30, 40)]
-    sweep(tmp_path, max_bytes=1_000, partial_s=60)
+    delete_expired(tmp_path, max_bytes=1_000, partial_s=60)
     assert [path.exists() for path in paths] == [True, True, False, False]
 
 
@@ -49,10 +49,10 @@ def test_what_a_link_leads_to_stays(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "link").symlink_to(kept)
     os.utime(folder / "link", (0, 0), follow_symlinks=False)
-    sweep(folder, max_bytes=1_000, partial_s=60)
+    delete_expired(folder, max_bytes=1_000, partial_s=60)
     assert not list(folder.iterdir())
     assert kept.exists()
 
 
 def test_a_folder_that_is_not_there_is_swept(tmp_path: Path) -> None:
-    sweep(tmp_path / "none", max_bytes=1, partial_s=1)
+    delete_expired(tmp_path / "none", max_bytes=1, partial_s=1)

@@ -21,7 +21,7 @@ from service.inference.backend import Probabilities, Windows
 from service.inference.engine import Engine
 from service.schemas import Classification, ModelReference, Score, Span
 from service.ui.examples import examples
-from service.ui.session import LISTENERS, Heard, Line, Waiting, listen
+from service.ui.session import LISTENERS, PartialAnswer, QueuedUpdate, WaitingLine, listen
 from service.ui.views import answer, multi_upload, results_table, spectrogram, timeline, wording
 from service.ui.views.figures import colours
 from service.ui.views.snippets import snippets
@@ -202,13 +202,13 @@ def test_evidence_is_where_the_genre_was_heard() -> None:
     assert all(segment.drop == pytest.approx(0) for segment in elsewhere)
 
 
-def heard(made: Classifier, waveform: Waveform) -> list[Heard]:
+def heard(made: Classifier, waveform: Waveform) -> list[PartialAnswer]:
     """What the page is told of a recording, without waiting."""
 
-    async def collect() -> list[Heard]:
-        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")), Line())]
-        assert all(isinstance(update, Heard) for update in updates)
-        return [update for update in updates if isinstance(update, Heard)]
+    async def collect() -> list[PartialAnswer]:
+        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")), WaitingLine())]
+        assert all(isinstance(update, PartialAnswer) for update in updates)
+        return [update for update in updates if isinstance(update, PartialAnswer)]
 
     return asyncio.run(collect())
 
@@ -230,9 +230,9 @@ def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> Non
 
 
 def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) -> None:
-    made, line = classifier(backend), Line()
+    made, line = classifier(backend), WaitingLine()
 
-    async def wait() -> list[Waiting | Heard]:
+    async def wait() -> list[QueuedUpdate | PartialAnswer]:
         with ExitStack() as others:
             before = [others.enter_context(line.place()) for _ in range(LISTENERS + 1)]
             assert [ahead() for ahead in before] == [0] * LISTENERS + [1]
@@ -241,14 +241,14 @@ def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) 
         return [*seen, *[update async for update in updates]]
 
     first, *rest = asyncio.run(wait())
-    assert first == Waiting("In line: 2 recordings before yours. It starts by itself.")
-    assert isinstance(rest[-1], Heard) and rest[-1].finished
+    assert first == QueuedUpdate("In line: 2 recordings before yours. It starts by itself.")
+    assert isinstance(rest[-1], PartialAnswer) and rest[-1].finished
 
 
 def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
     made = classifier(backend, early_exit=False)
     # A second a second: ten are allowed.
-    made.engine.speed = 1.0
+    made.engine.throughput = 1.0
     last = heard(made, sweep(20))[-1]
     assert last.finished
     assert last.answer.duration_s == 20 and last.answer.analysed_s == 5
@@ -269,12 +269,12 @@ def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
     made = classifier(backend, admission=admission, deadline_s=60)
 
     async def leave() -> None:
-        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")), Line())
+        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")), WaitingLine())
         first = await anext(updates)
-        assert isinstance(first, Heard) and 0 < first.done < first.total == 20
-        assert admission.waiting_s > 0
+        assert isinstance(first, PartialAnswer) and 0 < first.done < first.total == 20
+        assert admission.queued_s > 0
         await updates.aclose()
-        assert admission.waiting_s == 0
+        assert admission.queued_s == 0
 
     asyncio.run(leave())
     assert backend.computed < 20

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.clips import MADE_MUSIC, Clips
+from training.data.clips import SYNTHETIC_MUSIC, Clips
 from training.data.splits import Split, _listed, folds, split
 from training.errors import TrainingError
 
@@ -100,7 +100,7 @@ def test_gtzan_is_split_by_the_fault_filtered_lists() -> None:
 
 def test_made_music_bears_gtzans_names_and_is_not_taken_for_it() -> None:
     names = _numbered(dict.fromkeys({name.split(".")[0] for name in _listed("train")}, 100))
-    chosen = split(_clips(names, name=MADE_MUSIC), "artist", 0)
+    chosen = split(_clips(names, name=SYNTHETIC_MUSIC), "artist", 0)
     assert chosen.sizes == {"train": 800, "validation": 100, "test": 100}
 
 

@@ -15,14 +15,14 @@ def _checkpoint(output_dir: Path, step: int, state: str | None = "{}") -> Path:
 
 
 def test_the_same_settings_claim_the_folder_again(tmp_path: Path) -> None:
-    run_folder.claim(tmp_path / "run", {"seed": 1})
-    run_folder.claim(tmp_path / "run", {"seed": 1})
+    run_folder.lock_settings(tmp_path / "run", {"seed": 1})
+    run_folder.lock_settings(tmp_path / "run", {"seed": 1})
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    run_folder.claim(tmp_path, {"seed": 1, "learning_rate": 0.1})
+    run_folder.lock_settings(tmp_path, {"seed": 1, "learning_rate": 0.1})
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.1, now 0.2\)"):
-        run_folder.claim(tmp_path, {"seed": 1, "learning_rate": 0.2})
+        run_folder.lock_settings(tmp_path, {"seed": 1, "learning_rate": 0.2})
 
 
 def test_the_newest_checkpoint_by_number(tmp_path: Path) -> None:
