@@ -17,7 +17,7 @@ env: .venv/installed
 	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,dev]'
 	touch $@
 
-# Made music, a small model trained on it, and the service with that model.
+# Synthetic music, a small model trained on it, and the service with that model.
 demo: $(DEMO)/model/README.md $(DEMO)/clips
 	MODEL_ID=$(DEMO)/model $(BIN)/python -m service
 

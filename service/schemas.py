@@ -53,7 +53,6 @@ class ModelCard(BaseModel):
     labels: list[str]
     sampling_rate: int = Field(description="Hz")
     window_s: float = Field(description="Length of one window in seconds.")
-    fill: Literal["repeat"] = Field(description="How audio shorter than a window is brought to its length.")
     temperature: float = Field(description="Logits are divided by it before the softmax.")
     uncertain_below: float = Field(description="Confidence under which a decision is `uncertain`.")
     defaulted: list[str] = Field(description="Which of these the repo does not say, so that a default is used.")

@@ -26,7 +26,7 @@ class DataArguments:
         default="marsyas/gtzan",
         metadata={
             "help": "A data set on the Hub (marsyas/gtzan, or one with an audio and a genre column), a local folder "
-            "<genre>/<clip>, a local .tar.gz of one, or `synthetic` for made music."
+            "<genre>/<clip>, a local .tar.gz of one, or `synthetic` for synthetic music."
         },
     )
     dataset_revision: str = field(
@@ -60,8 +60,10 @@ class DataArguments:
         default=False,
         metadata={"help": "Train on a random window of each clip, another each epoch, instead of on its beginning."},
     )
-    synthetic_clips_per_genre: int = field(default=100, metadata={"help": "Clips of each genre of made music."})
-    synthetic_duration_s: float = field(default=30.0, metadata={"help": "Length in seconds of a clip of made music."})
+    synthetic_clips_per_genre: int = field(default=100, metadata={"help": "Clips of each genre of synthetic music."})
+    synthetic_duration_s: float = field(
+        default=30.0, metadata={"help": "Length in seconds of a clip of synthetic music."}
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_duration_s <= 600:

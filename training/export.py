@@ -12,9 +12,9 @@ from pathlib import Path
 import openvino
 from transformers import Wav2Vec2FeatureExtractor
 
+from service.audio import WindowSpec
 from training.arguments import ModelArguments
 from training.data.clips import load_clips
-from training.data.inputs import window_samples
 from training.data.splits import split
 from training.data.streaming import stream_clips
 from training.errors import TrainingError
@@ -48,7 +48,8 @@ def export(output_dir: Path, *, int8: bool) -> int:
     data, seed = run_folder.settings(output_dir)
     folder = output_dir / run_folder.MODEL_FOLDER
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
-    export_graph(folder, samples=window_samples(extractor, data.max_duration_s))
+    window = WindowSpec(extractor.sampling_rate, data.max_duration_s)
+    export_graph(folder, samples=window.samples)
     passed = True
     if int8:
         known = known_genres(ModelArguments(model_name_or_path=str(folder)))
@@ -60,10 +61,8 @@ def export(output_dir: Path, *, int8: bool) -> int:
             chosen = split(load_clips(data, known), "random" if data.split == "random" else "artist", seed)
             ranged = chosen.train.shuffle(seed=seed)
             ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
-        graph = quantise(folder / GRAPH, ranged, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s)
-        comparison = compare(
-            folder / GRAPH, graph, chosen.test, sampling_rate=extractor.sampling_rate, window_s=data.max_duration_s
-        )
+        graph = quantise(folder / GRAPH, ranged, window)
+        comparison = compare(folder / GRAPH, graph, chosen.test, window)
         passed = comparison.passed
         if passed:
             openvino.save_model(graph, folder / INT8_GRAPH, compress_to_fp16=False)

@@ -14,7 +14,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 from training import hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips
-from training.data.inputs import window_samples
 from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.report import Report, SplitReport, measure
@@ -87,7 +86,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
                 temperature=report.temperature,
                 uncertain_below=report.threshold.uncertain_below,
             )
-            export_graph(folder, samples=window_samples(job.extractor, data.max_duration_s))
+            export_graph(folder, samples=job.window.samples)
             artefact.stamp_graphs(folder)
     if arguments.process_index == 0:
         whole = _report(data, base, arguments, clips, model, tuple(reports))
@@ -105,7 +104,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
 def _train_on(chosen: Split, job: Experiment) -> tuple[GenreTrainer, SplitReport]:
     """Train a model on one split, keep its best epoch, test it once."""
     logger.info("Split %s: %s", chosen.name, ", ".join(f"{count} {part}" for part, count in chosen.sizes.items()))
-    arguments, extractor, window_s = job.arguments, job.extractor, job.data.max_duration_s
+    arguments = job.arguments
     with arguments.main_process_first(local=False, desc="the checkpoints"):
         checkpoint = arguments.resume_from_checkpoint or run_folder.last_checkpoint(Path(str(arguments.output_dir)))
     if checkpoint is not None:
@@ -125,7 +124,7 @@ def _train_on(chosen: Split, job: Experiment) -> tuple[GenreTrainer, SplitReport
     if arguments.robustness and trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         robust = robustness(
-            chosen.test, answers(model, extractor, window_s=window_s), sampling_rate=extractor.sampling_rate
+            chosen.test, answers(model, job.extractor, job.window), sampling_rate=job.window.sampling_rate
         )
     report = measure(
         tested,

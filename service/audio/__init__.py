@@ -5,6 +5,7 @@ Training and serving share this package, so that a model is trained on the sampl
 
 from service.audio.files import AudioFile, Waveform, open_audio
 from service.audio.windows import (
+    DEFAULT_MAX_WINDOWS,
     MIN_DURATION_S,
     SILENCE_STD,
     TAIL_TOLERANCE,
@@ -12,8 +13,9 @@ from service.audio.windows import (
     Recording,
     Window,
     WindowReader,
-    fill,
+    WindowSpec,
     normalise,
+    pad_to_length,
     read_recording,
     timeline_starts,
     window_starts,
@@ -21,6 +23,7 @@ from service.audio.windows import (
 from service.errors import AudioError
 
 __all__ = [
+    "DEFAULT_MAX_WINDOWS",
     "MIN_DURATION_S",
     "SILENCE_STD",
     "TAIL_TOLERANCE",
@@ -31,7 +34,8 @@ __all__ = [
     "Waveform",
     "Window",
     "WindowReader",
-    "fill",
+    "WindowSpec",
+    "pad_to_length",
     "normalise",
     "open_audio",
     "read_recording",

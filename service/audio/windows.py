@@ -16,9 +16,25 @@ MIN_DURATION_S = 0.5
 SILENCE_STD = 1e-4
 """A standard deviation of 1e-4 is -80 dBFS: under the noise of any microphone or tape, and what a DC offset leaves."""
 
+DEFAULT_MAX_WINDOWS = 3
+"""Windows of a recording that are analysed unless told otherwise: in serving, and in every figure of training."""
+
 TAIL_TOLERANCE = 0.1
 """The part of a window that a recording may be longer than whole windows without earning one more: GTZAN's "30 s"
 clips run to 30.6 s, and must cost one window."""
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """The windows that a model takes: their rate in Hz and their length in seconds."""
+
+    sampling_rate: int
+    length_s: float
+
+    @property
+    def samples(self) -> int:
+        """Samples of one window."""
+        return round(self.length_s * self.sampling_rate)
 
 
 @dataclass(frozen=True)
@@ -73,49 +89,44 @@ class ReadPosition:
 class WindowReader:
     """Reads the windows of a recording one by one, so that memory does not grow with its length.
 
-    sampling_rate: Hz, of the model. window_s: the model's length.
-    progress: of another reader of the same recording, to go on where it stopped.
+    spec: of the model's windows. progress: of another reader of the same recording, to go on where it stopped.
     """
 
-    def __init__(
-        self, audio: AudioFile, *, sampling_rate: int, window_s: float, progress: ReadPosition | None = None
-    ) -> None:
+    def __init__(self, audio: AudioFile, spec: WindowSpec, progress: ReadPosition | None = None) -> None:
         self.progress = progress or ReadPosition(audio.duration_s)
         self._audio = audio
-        self._sampling_rate = sampling_rate
-        self._window_s = window_s
+        self._spec = spec
 
     def read(self, start_s: float) -> Window | None:
         """The window from `start_s` on, repeated to full length where the recording is shorter; None where there is
         nothing to hear. Start at the first window, and go forward."""
-        progress = self.progress
+        progress, spec = self.progress, self._spec
         if start_s > 0 and start_s >= progress.duration_s:
             return None
-        waveform = self._audio.read(start_s, self._window_s, self._sampling_rate)
-        end_s = start_s + len(waveform) / self._sampling_rate
+        waveform = self._audio.read(start_s, spec.length_s, spec.sampling_rate)
+        end_s = start_s + len(waveform) / spec.sampling_rate
         if len(waveform):
             progress.end_s = end_s
-        samples = round(self._window_s * self._sampling_rate)
-        if len(waveform) < samples and start_s + self._window_s <= progress.duration_s:
+        if len(waveform) < spec.samples and start_s + spec.length_s <= progress.duration_s:
             # The header promised more than there is: the recording ends where its last sample was found.
             progress.duration_s = progress.end_s
-        if len(waveform) < MIN_DURATION_S * self._sampling_rate:
+        if len(waveform) < MIN_DURATION_S * spec.sampling_rate:
             return None
-        if not _is_audible(waveform, self._sampling_rate):
+        if not _is_audible(waveform, spec.sampling_rate):
             progress.heard_silence = True
             return None
         progress.analysed_s = min(progress.analysed_s + end_s - start_s, progress.duration_s)
-        return Window(start_s, end_s, fill(waveform, samples))
+        return Window(start_s, end_s, pad_to_length(waveform, spec.samples))
 
 
-def read_recording(file: BinaryIO, *, sampling_rate: int, window_s: float, max_windows: int) -> Recording:
-    """All windows of an audio file at once, at `sampling_rate` Hz: evenly spread, silent ones left out.
+def read_recording(file: BinaryIO, spec: WindowSpec, *, max_windows: int) -> Recording:
+    """All windows of an audio file at once: evenly spread, silent ones left out.
 
     Raises AudioTooShort, SilentAudio and what `open_audio` raises.
     """
     with open_audio(file) as audio:
-        reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
-        starts = window_starts(audio.duration_s, window_s, max_windows)
+        reader = WindowReader(audio, spec)
+        starts = window_starts(audio.duration_s, spec.length_s, max_windows)
         windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
         reader.progress.require_sound()
     progress = reader.progress
@@ -135,7 +146,7 @@ def timeline_starts(duration_s: float, window_s: float, max_analysed_s: float) -
     return [index * window_s for index in range(count)]
 
 
-def fill(waveform: Waveform, samples: int) -> Waveform:
+def pad_to_length(waveform: Waveform, samples: int) -> Waveform:
     """The waveform cut, or repeated from its start, to exactly `samples` samples.
 
     Repetition rather than zeros: DistilHuBERT's first layer normalises over time, so silence would change the scores

@@ -127,7 +127,7 @@ class Classifier:
             if genre not in engine.artefact.labels:
                 raise InvalidParameter("The model does not know this genre. Choose one of its own.")
             window = await self._read_window(file, engine, start_s)
-            reservation.resize((SEGMENTS + 1) * engine.artefact.window_s, throughput=engine.throughput)
+            reservation.resize((SEGMENTS + 1) * engine.artefact.window.length_s, throughput=engine.throughput)
             return await occlude(engine, window, genre)
 
     @asynccontextmanager
@@ -135,7 +135,7 @@ class Classifier:
         """A place for one window in the queue, and the deadline, while the block runs."""
         with self._count_failure():
             engine = self.engine
-            with self._admission.reserve(engine.artefact.window_s, throughput=engine.throughput) as reservation:
+            with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput) as reservation:
                 try:
                     async with asyncio.timeout(self._bounds.deadline_s):
                         yield engine, reservation
@@ -156,21 +156,19 @@ class Classifier:
         """Decode and infer window by window, until the recording or the doubt ends."""
         artefact, bounds = engine.artefact, self._bounds
         heard = WindowScores()
-        async with self._decoders.open(
-            file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
-        ) as recording:
+        async with self._decoders.open(file, artefact.window) as recording:
             if timeline:
-                starts = timeline_starts(recording.progress.duration_s, artefact.window_s, bounds.max_analysed_s)
+                starts = timeline_starts(recording.progress.duration_s, artefact.window.length_s, bounds.max_analysed_s)
             else:
                 count = min(max_windows or bounds.max_windows, bounds.max_windows)
-                starts = window_starts(recording.progress.duration_s, artefact.window_s, count)
-            reservation.resize(len(starts) * artefact.window_s, throughput=engine.throughput)
+                starts = window_starts(recording.progress.duration_s, artefact.window.length_s, count)
+            reservation.resize(len(starts) * artefact.window.length_s, throughput=engine.throughput)
             for position, start_s in enumerate(starts, 1):
                 if window := await recording.read(start_s):
                     await self._infer(heard, engine, window)
                 heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
                 remaining = len(starts) - position
-                reservation.audio_s = remaining * artefact.window_s
+                reservation.audio_s = remaining * artefact.window.length_s
                 if on_progress:
                     answer = partial(aggregate, engine, heard, None, timeline=True)
                     on_progress(ClassificationProgress(position, len(starts), window, answer))
@@ -182,10 +180,8 @@ class Classifier:
 
     async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
         artefact = engine.artefact
-        async with self._decoders.open(
-            file, sampling_rate=artefact.sampling_rate, window_s=artefact.window_s
-        ) as recording:
-            start_s = max(0.0, min(start_s, recording.progress.duration_s - artefact.window_s))
+        async with self._decoders.open(file, artefact.window) as recording:
+            start_s = max(0.0, min(start_s, recording.progress.duration_s - artefact.window.length_s))
             window = await recording.read(start_s)
         recording.progress.require_sound()
         assert window is not None

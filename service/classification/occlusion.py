@@ -40,7 +40,7 @@ async def occlude(engine: Engine, window: Window, genre: str) -> Evidence:
     A short recording fills its window by repetition, and is silenced at the same place in each repetition.
     """
     column = engine.artefact.labels.index(genre)
-    rate = engine.artefact.sampling_rate
+    rate = engine.artefact.window.sampling_rate
     heard = max(1, round((window.end_s - window.start_s) * rate))
     bounds = np.linspace(0, heard, SEGMENTS + 1).round().astype(int)
     score = float((await engine.probabilities(window.waveform[None]))[0, column])

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from service.audio import ReadPosition, Waveform, Window
+from service.audio import ReadPosition, Waveform, Window, WindowSpec
 from service.decoding.process import DecoderBroken, DecoderKilled, DecoderLost, DecoderProcess
 from service.errors import InternalError, Overloaded, ServiceError, StorageFull, UndecodableAudio
 from service.metrics import Metrics
@@ -76,14 +76,14 @@ class DecoderPool:
         return [pid for worker in self._workers if (pid := worker.decoder.pid)]
 
     @asynccontextmanager
-    async def open(self, file: BinaryIO, *, sampling_rate: int, window_s: float) -> AsyncIterator["DecodingSession"]:
-        """A recording whose windows are read one by one, of `window_s` seconds at `sampling_rate` Hz.
+    async def open(self, file: BinaryIO, spec: WindowSpec) -> AsyncIterator["DecodingSession"]:
+        """A recording whose windows are read one by one.
 
         file: seekable; it may be closed when the block ends, whatever the processes do.
         Raises what `service.audio.open_audio` raises, StorageFull, and Overloaded when no file can be opened any more.
         """
         with await _finish(asyncio.to_thread(_upload, file)) as upload:
-            recording = DecodingSession(self, upload, sampling_rate, window_s)
+            recording = DecodingSession(self, upload, spec)
             try:
                 await recording.open()
                 yield recording
@@ -163,10 +163,9 @@ class DecodingSession:
     decode_s: seconds spent on it, the wait for a process included.
     """
 
-    def __init__(self, decoders: DecoderPool, upload: BinaryIO, sampling_rate: int, window_s: float) -> None:
+    def __init__(self, decoders: DecoderPool, upload: BinaryIO, spec: WindowSpec) -> None:
         self.upload = upload
-        self.sampling_rate = sampling_rate
-        self.window_s = window_s
+        self.spec = spec
         self.progress = ReadPosition(0.0)
         self.decode_s = 0.0
         self._decoders = decoders
@@ -208,12 +207,7 @@ class _Worker:
             if start_s is None:
                 return opened, np.empty(0, np.float32)
         assert start_s is not None, "opened once"
-        return await self.decoder.read(
-            start_s,
-            sampling_rate=recording.sampling_rate,
-            window_s=recording.window_s,
-            progress=recording.progress,
-        )
+        return await self.decoder.read(start_s, recording.spec, recording.progress)
 
     def tidy(self) -> None:
         """Close the file that nobody wants any more."""

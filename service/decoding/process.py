@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from service.audio import ReadPosition, Waveform
+from service.audio import ReadPosition, Waveform, WindowSpec
 from service.decoding.worker import LENGTH
 from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
 
@@ -132,14 +132,12 @@ class DecoderProcess:
         progress, _ = await self._ask({"do": "open"}, descriptor=descriptor)
         return progress
 
-    async def read(
-        self, start_s: float, *, sampling_rate: int, window_s: float, progress: ReadPosition
-    ) -> tuple[ReadPosition, Waveform]:
+    async def read(self, start_s: float, spec: WindowSpec, progress: ReadPosition) -> tuple[ReadPosition, Waveform]:
         """The samples of a window of the open file, none where there is nothing to hear, and how far the reading has
         come then; as `service.audio.WindowReader` reads it, with what that raises."""
-        window = {"start_s": start_s, "sampling_rate": sampling_rate, "window_s": window_s}
+        window = {"start_s": start_s, "spec": asdict(spec)}
         question = {"do": "read", **window, "progress": asdict(progress)}
-        return await self._ask(question, max_samples=round(window_s * sampling_rate))
+        return await self._ask(question, max_samples=spec.samples)
 
     def close(self) -> None:
         """Close the file."""

@@ -22,7 +22,7 @@ import av
 import numpy as np
 import soundfile
 
-from service.audio import AudioError, AudioFile, ReadPosition, Waveform, WindowReader, open_audio
+from service.audio import AudioError, AudioFile, ReadPosition, Waveform, WindowReader, WindowSpec, open_audio
 from service.errors import error_location
 
 LENGTH = struct.Struct("!I")
@@ -53,14 +53,10 @@ class WorkerDecoder:
         self._audio = open_audio(self._file)
         return ReadPosition(self._audio.duration_s)
 
-    def read(
-        self, start_s: float, *, sampling_rate: int, window_s: float, progress: dict[str, Any]
-    ) -> tuple[ReadPosition, Waveform]:
+    def read(self, start_s: float, *, spec: dict[str, Any], progress: dict[str, Any]) -> tuple[ReadPosition, Waveform]:
         """The samples of the next window, none where there is nothing to hear, and how far the reading has come."""
         assert self._audio is not None, "a file is opened first"
-        reader = WindowReader(
-            self._audio, sampling_rate=sampling_rate, window_s=window_s, progress=ReadPosition(**progress)
-        )
+        reader = WindowReader(self._audio, WindowSpec(**spec), ReadPosition(**progress))
         window = reader.read(start_s)
         return reader.progress, _NOTHING if window is None else window.waveform
 

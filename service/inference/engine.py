@@ -41,9 +41,9 @@ class Engine:
         self._jobs: deque[_Job] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=lower_priority)
-        noise = np.random.default_rng(0).standard_normal((1, artefact.window_samples)).astype(np.float32)
+        noise = np.random.default_rng(0).standard_normal((1, artefact.window.samples)).astype(np.float32)
         self._thread.submit(self._time, noise).result()
-        self.throughput = artefact.window_s / self._thread.submit(self._time, noise).result()[1]
+        self.throughput = artefact.window.length_s / self._thread.submit(self._time, noise).result()[1]
 
     async def probabilities(self, windows: Windows) -> Probabilities:
         """float32 (n, labels) for windows (n, samples), n >= 1, not yet normalised.
@@ -79,7 +79,9 @@ class Engine:
                     if not job.answer.done():
                         job.answer.set_exception(error)
                 continue
-            self.throughput += _SPEED_SMOOTHING * (len(jobs) * self.artefact.window_s / elapsed_s - self.throughput)
+            self.throughput += _SPEED_SMOOTHING * (
+                len(jobs) * self.artefact.window.length_s / elapsed_s - self.throughput
+            )
             for job, row in zip(jobs, rows, strict=True):
                 if not job.answer.done():
                     job.answer.set_result(row)

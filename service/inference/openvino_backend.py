@@ -26,7 +26,7 @@ class OpenVINOBackend:
         precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
         try:
             model = core.read_model(graph)
-            model.reshape([1, artefact.window_samples])
+            model.reshape([1, artefact.window.samples])
         except RuntimeError as error:
             raise StartupError(
                 f"The OpenVINO graph of {artefact.model_id} cannot be read. Export it again with python -m "

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.audio import MIN_DURATION_S
+from service.audio import MIN_DURATION_S, WindowSpec
 from service.errors import StartupError
 
 DEFAULT_WINDOW_S = 30.0
@@ -31,7 +31,7 @@ _MAX_WINDOW_S = 600.0
 class Artefact:
     """What serving must know of a model.
 
-    labels: in the order of the logits. do_normalize: windows get zero mean and unit variance. window_s: seconds.
+    labels: in the order of the logits. do_normalize: windows get zero mean and unit variance.
     temperature: divides the logits. uncertain_below: in 0..1. graphs: the SHA-256 of each exported file, by its path in
     the folder; empty when the repo does not say.
     defaulted: names of the fields that the repo does not say.
@@ -41,18 +41,12 @@ class Artefact:
     model_id: str
     revision: str
     labels: tuple[str, ...]
-    sampling_rate: int
+    window: WindowSpec
     do_normalize: bool
-    window_s: float
-    fill: Literal["repeat"]
     temperature: float
     uncertain_below: float
     graphs: Mapping[str, str]
     defaulted: tuple[str, ...]
-
-    @property
-    def window_samples(self) -> int:
-        return round(self.window_s * self.sampling_rate)
 
 
 class _ServingFile(BaseModel):
@@ -62,7 +56,6 @@ class _ServingFile(BaseModel):
 
     schema_version: Literal[1]
     window_s: float | None = Field(None, ge=_MIN_WINDOW_S, le=_MAX_WINDOW_S)
-    fill: Literal["repeat"] | None = None
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     uncertain_below: float | None = Field(None, ge=0, le=1)
     graphs: dict[str, str] = Field(default_factory=dict)
@@ -84,15 +77,12 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
     serving = _read_serving(folder) if (folder / "serving.json").is_file() else _ServingFile(schema_version=1)
     _check_hears_waveforms(extractor)
     sampling_rate = _sampling_rate(extractor)
+    window_s = serving.window_s or _stored_window_s(extractor, sampling_rate)
     said: dict[str, Any] = {
-        "window_s": serving.window_s or _stored_window_s(extractor, sampling_rate),
-        "fill": serving.fill,
         "temperature": serving.temperature,
         "uncertain_below": serving.uncertain_below,
     }
     defaults: dict[str, Any] = {
-        "window_s": DEFAULT_WINDOW_S,
-        "fill": "repeat",
         "temperature": 1.0,
         "uncertain_below": DEFAULT_UNCERTAIN_BELOW,
     }
@@ -101,11 +91,11 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         model_id=model_id,
         revision=revision or _content_hash(folder),
         labels=_labels(config),
-        sampling_rate=sampling_rate,
+        window=WindowSpec(sampling_rate, window_s or DEFAULT_WINDOW_S),
         do_normalize=bool(extractor.get("do_normalize", True)),
         graphs=serving.graphs,
         **{name: default if said[name] is None else said[name] for name, default in defaults.items()},
-        defaulted=tuple(name for name in defaults if said[name] is None),
+        defaulted=(() if window_s else ("window_s",)) + tuple(name for name in defaults if said[name] is None),
     )
 
 

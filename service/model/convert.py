@@ -35,10 +35,10 @@ def convert(artefact: Artefact, graph: Path) -> None:
     """
     module = _Logits(load_model(artefact))
     # A name of its own, as the front end does not keep it alive.
-    decoder = TorchScriptPythonDecoder(module, example_input=torch.zeros(1, artefact.window_samples))
+    decoder = TorchScriptPythonDecoder(module, example_input=torch.zeros(1, artefact.window.samples))
     front_end = FrontEndManager().load_by_framework("pytorch")
     model = front_end.convert(front_end.load(decoder))
-    model.reshape([-1, artefact.window_samples])
+    model.reshape([-1, artefact.window.samples])
     openvino.save_model(model, graph, compress_to_fp16=False)
 
 

@@ -70,7 +70,7 @@ def _sha256(path: Path) -> str | None:
 def _key(artefact: Artefact) -> str:
     """Of everything that decides the graph. The revision of a local folder is a hash of its content."""
     libraries = [f"{name}-{version(name)}" for name in ("openvino", "torch", "transformers")]
-    parts = [artefact.model_id, artefact.revision, str(artefact.window_samples), *libraries]
+    parts = [artefact.model_id, artefact.revision, str(artefact.window.samples), *libraries]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

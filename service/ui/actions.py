@@ -114,7 +114,7 @@ class Actions:
         try:
             with _opened(path) as (_, file):
                 window = await self._classifier.read_window(file, start_s or 0.0)
-                rate = self._classifier.engine.artefact.sampling_rate
+                rate = self._classifier.engine.artefact.window.sampling_rate
                 html = await self._pictures.draw(inside.spectrogram_html, window, rate)
         except _Trouble as trouble:
             return _say(str(trouble), alert=True)

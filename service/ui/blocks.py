@@ -86,7 +86,7 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
                 other = gr.UploadButton("From a video file")
                 _refuse_urls(other)
             chosen = gr.Dataset(
-                label="Examples: made music, composed by a program",
+                label="Examples: synthetic music, composed by a program",
                 components=[gr.Textbox(visible=False)],
                 samples=[[genre] for genre in files],
                 type="index",

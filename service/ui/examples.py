@@ -1,4 +1,4 @@
-"""The bundled recordings: made music, one a genre, so that everybody has something to try the page with."""
+"""The bundled recordings: synthetic music, one a genre, so that everybody has something to try the page with."""
 
 import shutil
 import tempfile

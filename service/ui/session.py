@@ -114,7 +114,7 @@ def _reason(error: ModelLoading | Overloaded) -> str:
 async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[PartialAnswer]:
     outline: list[Peaks] = []
     newest: ClassificationProgress | None = None
-    sampling_rate = classifier.engine.artefact.sampling_rate
+    sampling_rate = classifier.engine.artefact.window.sampling_rate
 
     def note(progress: ClassificationProgress) -> None:
         nonlocal newest

@@ -1,4 +1,4 @@
-"""The recordings: made music as mp3."""
+"""The recordings: synthetic music as mp3."""
 
 import numpy as np
 

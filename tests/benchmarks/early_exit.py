@@ -1,6 +1,6 @@
 """What early exit saves, on a trained model: `python -m tests.benchmarks.early_exit runs/demo/model [CLIPS]`.
 
-Made music that no model was trained on, 30 s a clip. The genre is the same by its rule; the windows heard are fewer.
+Synthetic music that no model was trained on, 30 s a clip. The genre is the same by the rule; fewer windows are heard.
 """
 
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.audio import normalise, read_recording
+from service.audio import WindowSpec, normalise, read_recording
 from service.classification.aggregation import WindowProbabilities as Probabilities
 from service.classification.classifier import can_exit_early
 from service.inference.loading import load_backend
@@ -33,7 +33,9 @@ def main() -> None:
         same: list[bool] = []
         for clip in clips:
             recording = read_recording(
-                io.BytesIO(clip), sampling_rate=artefact.sampling_rate, window_s=artefact.window_s, max_windows=windows
+                io.BytesIO(clip),
+                WindowSpec(artefact.window.sampling_rate, artefact.window.length_s),
+                max_windows=windows,
             )
             answers = list(backend.probabilities(np.stack([normalise(window) for window in recording.windows])))
             stop = _stop(answers)
@@ -42,7 +44,7 @@ def main() -> None:
         rows.append(
             {"max_windows": windows, "windows heard": float(np.mean(heard)), "same genre": float(np.mean(same))}
         )
-    remark = f"{count} clips of made music of {_DURATION_S:g} s, windows of {artefact.window_s:g} s, {backend.name}."
+    remark = f"{count} synthetic clips of {_DURATION_S:g} s, windows of {artefact.window.length_s:g} s, {backend.name}."
     sys.stdout.write(f"{Section('Early exit', rows, [remark]).markdown()}\n")
 
 

@@ -8,6 +8,7 @@ import openvino
 from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
 from transformers.utils.logging import disable_progress_bar
 
+from service.audio import WindowSpec
 from tests.benchmarks.clips import clips
 from training.publishing import artefact
 from training.publishing.graph import GRAPH, INT8_GRAPH, export_graph
@@ -39,7 +40,7 @@ def quantised(folder: Path) -> Path:
     copy = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-int8")))
     rows = [{"audio": {"bytes": clip, "path": None}} for clip in clips()]
     ranged = datasets.Dataset.from_list(rows)
-    graph = quantise(copy / GRAPH, ranged, sampling_rate=SAMPLING_RATE, window_s=WINDOW_S)
+    graph = quantise(copy / GRAPH, ranged, WindowSpec(SAMPLING_RATE, WINDOW_S))
     openvino.save_model(graph, copy / INT8_GRAPH, compress_to_fp16=False)
     artefact.stamp_graphs(copy)
     return copy

@@ -8,7 +8,7 @@ from statistics import median
 import openvino
 import torch
 
-from service.audio import fill, normalise, open_audio
+from service.audio import normalise, open_audio, pad_to_length
 from service.inference.backend import Backend, Windows
 from service.inference.loading import load_backend
 from service.model.artefact import Artefact, read_artefact
@@ -49,8 +49,8 @@ def _way(backend: Backend, artefact: Artefact, clips: Sequence[bytes]) -> Callab
 
     def classify(number: int) -> object:
         with open_audio(io.BytesIO(clips[number % len(clips)])) as audio:
-            waveform = audio.read(0.0, artefact.window_s, artefact.sampling_rate)
-        window = fill(waveform, artefact.window_samples)
+            waveform = audio.read(0.0, artefact.window.length_s, artefact.window.sampling_rate)
+        window = pad_to_length(waveform, artefact.window.samples)
         return backend.probabilities(normalise(window)[None])
 
     return classify

@@ -20,7 +20,7 @@ import numpy as np
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 from transformers.utils.logging import disable_progress_bar
 
-from service.audio import Waveform, open_audio
+from service.audio import Waveform, WindowSpec, open_audio
 from tests.benchmarks.report import Row, Section
 from training.cli import parse
 from training.data.clips import open_clip
@@ -33,7 +33,7 @@ CLIPS, RARE_CLIPS, UNHEARD_CLIPS = 24, 6, 25
 SEEDS = (1, 2, 3)
 DISTORTED = ("mp3 at 64 kb/s", "phone band", "noise at 10 dB")
 
-# Seeds of made music that no two sets share.
+# Seeds of synthetic music that no two sets share.
 _BASE_SEED, _UNHEARD_SEED = 20_000, 10_000
 
 _COMMON = (
@@ -134,7 +134,7 @@ def _test(unheard: Path, folder: Path) -> tuple[float, float]:
     """Accuracy on all unheard clips, and on a third of them under each distortion."""
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     model = AutoModelForAudioClassification.from_pretrained(folder)
-    predict = answers(model, extractor, window_s=WINDOW_S)
+    predict = answers(model, extractor, WindowSpec(extractor.sampling_rate, WINDOW_S))
     clips = list(_read(unheard, extractor.sampling_rate))
     genres = np.asarray([genre for genre, _ in clips])
     waveforms = [waveform for _, waveform in clips]
@@ -161,7 +161,7 @@ def _table(runs: dict[str, list[Row]]) -> Section:
         row["epochs"] = f"{statistics.mean(float(str(run['epochs'])) for run in of_name):.1f}"
         rows.append(row)
     return Section(
-        "Options of the recipe, one at a time, on made music",
+        "Options of the recipe, one at a time, on synthetic music",
         rows,
         [
             f"Mean and standard deviation over {len(SEEDS)} seeds, on {UNHEARD_CLIPS * len(render.GENRES)} unheard "

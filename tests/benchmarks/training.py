@@ -1,7 +1,7 @@
 """What an epoch of training costs: `make bench-train`.
 
-DistilHuBERT's full architecture with random weights on 30 s clips of made music, once by the audio course's recipe and
-once by `--recipe best`, each as the command that people type. Prints a Markdown table. Leave the machine alone
+DistilHuBERT's full architecture with random weights on 30 s clips of synthetic music, once by the audio course's recipe
+and once by `--recipe best`, each as the command that people type. Prints a Markdown table. Leave the machine alone
 meanwhile.
 """
 
@@ -115,7 +115,7 @@ def _section(course: Run, best: Run) -> Section:
     clips = _CLIPS_PER_GENRE * len(render.GENRES)
     trained = (_CLIPS_PER_GENRE - 1) * len(render.GENRES)
     remark = (
-        f"DistilHuBERT's size, random weights, {clips} clips of {WINDOW_S:g} s of made music: {trained} trained on, "
+        f"DistilHuBERT's size, random weights, {clips} synthetic clips of {WINDOW_S:g} s: {trained} trained on, "
         f"{clips - trained} evaluated in each epoch. Checkpoints are part of an epoch."
     )
     return Section("An epoch of training", rows, [remark])

@@ -14,7 +14,7 @@ import numpy as np
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.audio import window_starts
+from service.audio import WindowSpec, window_starts
 from service.decoding.pool import DecoderPool
 from service.errors import AudioError
 from service.inference.backend import Probabilities, Windows
@@ -77,7 +77,7 @@ class Ears:
 
     async def _hear(self, data: bytes) -> str:
         try:
-            async with self._decoders.open(io.BytesIO(data), sampling_rate=RATE, window_s=WINDOW_S) as recording:
+            async with self._decoders.open(io.BytesIO(data), WindowSpec(RATE, WINDOW_S)) as recording:
                 for start_s in window_starts(recording.progress.duration_s, WINDOW_S, 3):
                     window = await recording.read(start_s)
                     assert window is None or np.isfinite(window.waveform).all()
@@ -114,10 +114,8 @@ def _application(processes: int) -> FastAPI:
         model_id="you/genre",
         revision="c" * 40,
         labels=("jazz", "metal"),
-        sampling_rate=RATE,
+        window=WindowSpec(RATE, WINDOW_S),
         do_normalize=True,
-        window_s=WINDOW_S,
-        fill="repeat",
         temperature=1.0,
         uncertain_below=0.5,
         graphs={},

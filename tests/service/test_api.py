@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from service.app import create_app
+from service.audio import WindowSpec
 from service.classification.classifier import Classifier
 from service.inference.backend import Probabilities, Windows
 from service.inference.engine import Engine
@@ -83,7 +84,9 @@ def backend() -> Iterator[GatedBackend]:
 def gated(model_folder: Path, backend: GatedBackend, **settings: Any) -> FastAPI:
     """An application of which the test holds the model. Its lifespan, which would load another, is not run."""
     app = application(model_folder, **settings)
-    artefact = replace(read_artefact(model_folder, model_id="you/genre", revision="c" * 40), window_s=1.0)
+    artefact = replace(
+        read_artefact(model_folder, model_id="you/genre", revision="c" * 40), window=WindowSpec(16_000, 1.0)
+    )
     app.state.classifier.load(Engine(artefact, backend))
     return app
 
@@ -386,9 +389,9 @@ def test_the_model_card_tells_what_serving_took_from_the_repo(client: TestClient
     card = client.get("/model").json()
     assert card["id"] == "tiny-genre"
     assert card["labels"] == list(GENRES)
-    assert (card["sampling_rate"], card["window_s"], card["fill"]) == (16_000, 30.0, "repeat")
+    assert (card["sampling_rate"], card["window_s"]) == (16_000, 30.0)
     assert (card["temperature"], card["uncertain_below"]) == (1.0, 0.5)
-    assert card["defaulted"] == ["window_s", "fill", "temperature", "uncertain_below"]
+    assert card["defaulted"] == ["window_s", "temperature", "uncertain_below"]
 
 
 def test_readiness_and_liveness(client: TestClient) -> None:

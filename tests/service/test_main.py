@@ -299,4 +299,4 @@ def test_the_log_says_which_model_is_ready(running: Service) -> None:
     (ready,) = [entry for entry in running.log if entry["message"] == "model ready"]
     assert ready["model_id"] == "tiny-genre"
     assert ready["load_s"] >= 0
-    assert ready["defaulted"] == ["window_s", "fill", "temperature", "uncertain_below"]
+    assert ready["defaulted"] == ["window_s", "temperature", "uncertain_below"]

@@ -1,4 +1,4 @@
-"""GTZAN's shape without its music: the archive as it lies on the Hub, with its known flaws, of made music."""
+"""GTZAN's shape without its music: the archive as it lies on the Hub, with its known flaws, of synthetic music."""
 
 import io
 import tarfile
@@ -16,7 +16,7 @@ CORRUPT = "jazz.00054"
 
 @cache
 def clip(genre: str, seed: int, format: str = "wav", duration_s: float = 2.0) -> bytes:
-    """One encoded clip of made music."""
+    """One encoded clip of synthetic music."""
     return render.encode(render.render(genre, seed, duration_s), "wav" if format == "wav" else "flac")
 
 

@@ -64,7 +64,7 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     assert list(measured["robustness"])[:2] == ["mp3 at 64 kb/s", "phone band"]
     assert serving.pop("temperature") == measured["temperature"]
     assert serving.pop("uncertain_below") == measured["threshold"]["uncertain_below"]
-    assert serving == {"schema_version": 1, "window_s": 1.0, "fill": "repeat"}
+    assert serving == {"schema_version": 1, "window_s": 1.0}
     assert json.loads(files["preprocessor_config.json"])["max_length"] == 16_000
     assert files["confusion_matrix.png"].startswith(b"\x89PNG")
 
@@ -140,4 +140,4 @@ def test_help_explains_every_option_of_ours() -> None:
     output = run("training", "--help").stdout
     for option in ("--dataset", "--dataset_revision", "--split", "--max_duration_s", "--model_name_or_path"):
         assert option in output
-    assert "made music" in output
+    assert "synthetic music" in output

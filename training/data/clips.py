@@ -13,14 +13,14 @@ from pathlib import Path, PurePosixPath
 
 import datasets
 
-from service.audio import AudioError, read_recording
+from service.audio import AudioError, WindowSpec, read_recording
 from training.arguments import DataArguments
 from training.data import sources
 from training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
-SYNTHETIC_MUSIC = "made music"
+SYNTHETIC_MUSIC = "synthetic music"
 """The name of the data set that `--dataset synthetic` makes."""
 
 
@@ -132,7 +132,7 @@ def check(audio: sources.Example, max_duration_s: float) -> sources.Example:
     file = open_clip(audio)
     digest = hashlib.sha256(file.getbuffer()).hexdigest()
     try:
-        read_recording(file, sampling_rate=16_000, window_s=max_duration_s, max_windows=1)
+        read_recording(file, WindowSpec(16_000, max_duration_s), max_windows=1)
     except AudioError as error:
         return {"problem": f"{audio['path']}: {error}", "digest": digest}
     return {"problem": "", "digest": digest}

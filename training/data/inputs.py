@@ -8,11 +8,8 @@ import torch
 from torch.utils.data import Dataset
 from transformers import Wav2Vec2FeatureExtractor
 
-from service.audio import Waveform, WindowReader, fill, open_audio, window_starts
+from service.audio import Waveform, WindowReader, WindowSpec, open_audio, pad_to_length, window_starts
 from training.data.clips import open_clip
-
-MAX_WINDOWS = 3
-"""Windows that a clip is evaluated on: what the service hears of a recording unless it is told otherwise."""
 
 Inputs = dict[str, Any]
 """input_values: float32 (samples,); attention_mask: int (samples,); labels: int."""
@@ -45,15 +42,15 @@ class TrainingWindows(EpochSeeded, Dataset[Inputs]):
         self,
         clips: datasets.Dataset,
         extractor: Wav2Vec2FeatureExtractor,
+        window: WindowSpec,
         *,
-        window_s: float,
         seed: int,
         random_crop: bool,
     ) -> None:
         super().__init__()
         self._clips = clips
         self._extractor = extractor
-        self._window_s = window_s
+        self._window = window
         self._random_crop = random_crop
         self._seed = seed
 
@@ -69,9 +66,9 @@ class TrainingWindows(EpochSeeded, Dataset[Inputs]):
             start_s = 0.0
             if self._random_crop:
                 share = np.random.default_rng([self._seed, self.epoch, number]).random()
-                start_s = share * max(0.0, audio.duration_s - self._window_s)
-            waveform = audio.read(start_s, self._window_s, self._extractor.sampling_rate)
-        return _inputs(waveform, clip["genre"], self._extractor, self._window_s)
+                start_s = share * max(0.0, audio.duration_s - self._window.length_s)
+            waveform = audio.read(start_s, self._window.length_s, self._window.sampling_rate)
+        return _inputs(waveform, clip["genre"], self._extractor, self._window)
 
 
 class ClipWindows(Dataset[Inputs]):
@@ -82,19 +79,19 @@ class ClipWindows(Dataset[Inputs]):
     """
 
     def __init__(
-        self, clips: datasets.Dataset, extractor: Wav2Vec2FeatureExtractor, *, window_s: float, max_windows: int
+        self, clips: datasets.Dataset, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec, *, max_windows: int
     ) -> None:
         self._clips = clips
         self._extractor = extractor
-        self._window_s = window_s
+        self._window = window
         starts = clips.map(
             _starts,
             input_columns=["audio"],
-            fn_kwargs={"window_s": window_s, "max_windows": max_windows, "sampling_rate": extractor.sampling_rate},
+            fn_kwargs={"window": window, "max_windows": max_windows},
             remove_columns=clips.column_names,
             desc="Cutting windows",
         )["starts"][:]
-        self.samples = window_samples(extractor, window_s)
+        self.samples = window.samples
         self.identity = f"{max_windows} windows of {self.samples} samples, {extractor.to_json_string()}"
         self._windows = [(clip, start_s) for clip, of_clip in enumerate(starts) for start_s in of_clip]
         self.clips = np.asarray([clip for clip, _ in self._windows], np.int64)
@@ -107,27 +104,24 @@ class ClipWindows(Dataset[Inputs]):
         position, start_s = self._windows[index]
         clip = self._clips[position]
         with open_audio(open_clip(clip["audio"])) as audio:
-            reader = WindowReader(audio, sampling_rate=self._extractor.sampling_rate, window_s=self._window_s)
+            reader = WindowReader(audio, self._window)
             window = reader.read(start_s)
         assert window is not None, "audible when the windows were cut"
-        return _inputs(window.waveform, clip["genre"], self._extractor, self._window_s)
+        return _inputs(window.waveform, clip["genre"], self._extractor, self._window)
 
 
-def _inputs(waveform: Waveform, genre: int, extractor: Wav2Vec2FeatureExtractor, window_s: float) -> Inputs:
-    samples = window_samples(extractor, window_s)
+def _inputs(waveform: Waveform, genre: int, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec) -> Inputs:
     inputs = extractor(
-        fill(waveform, samples), sampling_rate=extractor.sampling_rate, max_length=samples, truncation=True
+        pad_to_length(waveform, window.samples),
+        sampling_rate=window.sampling_rate,
+        max_length=window.samples,
+        truncation=True,
     )
     return {**{name: np.asarray(values[0]) for name, values in inputs.items()}, "labels": genre}
 
 
-def _starts(audio: dict[str, Any], window_s: float, max_windows: int, sampling_rate: int) -> dict[str, list[float]]:
+def _starts(audio: dict[str, Any], window: WindowSpec, max_windows: int) -> dict[str, list[float]]:
     with open_audio(open_clip(audio)) as file:
-        reader = WindowReader(file, sampling_rate=sampling_rate, window_s=window_s)
-        starts = window_starts(file.duration_s, window_s, max_windows)
+        reader = WindowReader(file, window)
+        starts = window_starts(file.duration_s, window.length_s, max_windows)
         return {"starts": [start_s for start_s in starts if reader.read(start_s) is not None]}
-
-
-def window_samples(extractor: Wav2Vec2FeatureExtractor, window_s: float) -> int:
-    """Samples of a window of `window_s` seconds at the extractor's rate."""
-    return round(window_s * extractor.sampling_rate)

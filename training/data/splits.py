@@ -204,12 +204,12 @@ def _artists(clips: Clips) -> list[str] | None:
 
 
 def _has_artists(clips: Clips) -> bool:
-    """A program composed each clip of made music anew: each is by an artist of its own."""
+    """A program composed each clip of synthetic music anew: each is by an artist of its own."""
     return clips.name == SYNTHETIC_MUSIC or _artists(clips) is not None
 
 
 def _is_gtzan(clips: Clips) -> bool:
-    """Nearly all names of the fault-filtered lists are there. Made music bears the same names."""
+    """Nearly all names of the fault-filtered lists are there. Synthetic music bears the same names."""
     if clips.name == SYNTHETIC_MUSIC:
         return False
     listed = _listed("train") | _listed("valid") | _listed("test")

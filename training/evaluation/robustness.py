@@ -11,9 +11,8 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
 
-from service.audio import Waveform, open_audio
+from service.audio import DEFAULT_MAX_WINDOWS, Waveform, WindowSpec, open_audio
 from training.data.clips import open_clip
-from training.data.inputs import MAX_WINDOWS
 from training.evaluation.distortions import mp3, noise, phone_band, pitch_shift, tempo
 from training.evaluation.predictions import Predictions, Probabilities
 from training.evaluation.windows import windows_of
@@ -63,17 +62,16 @@ def robustness(
     return {name: np.concatenate(batches) for name, batches in right.items()}
 
 
-def answers(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, *, window_s: float) -> Predict:
+def answers(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec) -> Predict:
     """How `model` answers whole clips: from their windows, a window at a time, as the service does."""
-    sampling_rate = extractor.sampling_rate
     model.eval()
 
     @torch.inference_mode()
     def predict(waveforms: list[Waveform]) -> Probabilities:
-        cut = [windows_of(one, sampling_rate, window_s=window_s, max_windows=MAX_WINDOWS) for one in waveforms]
+        cut = [windows_of(one, window, max_windows=DEFAULT_MAX_WINDOWS) for one in waveforms]
         logits = [
-            model(**extractor(window, sampling_rate=sampling_rate, return_tensors="pt").to(model.device)).logits
-            for window in np.concatenate(cut)
+            model(**extractor(samples, sampling_rate=window.sampling_rate, return_tensors="pt").to(model.device)).logits
+            for samples in np.concatenate(cut)
         ]
         clips = np.repeat(np.arange(len(cut)), [len(windows) for windows in cut])
         return Predictions(torch.cat(logits).float().cpu().numpy(), clips, np.zeros(len(cut), np.int64)).probabilities()

@@ -5,26 +5,26 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from service.audio import AudioFile, Waveform, WindowReader, fill, window_starts
+from service.audio import AudioFile, Waveform, WindowReader, WindowSpec, pad_to_length, window_starts
 
 Windows = npt.NDArray[np.float32]
 """float32 (n, window samples), n >= 1, not normalised."""
 
 
-def windows_of(waveform: Waveform, sampling_rate: int, *, window_s: float, max_windows: int) -> Windows:
+def windows_of(waveform: Waveform, window: WindowSpec, *, max_windows: int) -> Windows:
     """The windows of a whole recording, as `service.audio.read_recording` gives them: evenly spread, at most
     `max_windows`, silent ones left out, a short recording repeated.
 
-    waveform: float32 (samples,), mono, at sampling_rate Hz, which is the model's.
+    waveform: float32 (samples,), mono, at the rate of `window`.
 
     Where the service would refuse (silence all through, under half a second), this gives the beginning as it is: an
     evaluation must not stop at one clip.
     """
-    audio = _Samples(waveform, sampling_rate)
-    reader = WindowReader(audio, sampling_rate=sampling_rate, window_s=window_s)
-    starts = window_starts(audio.duration_s, window_s, max_windows)
-    windows = [window.waveform for start_s in starts if (window := reader.read(start_s))]
-    return np.stack(windows or [fill(waveform, round(window_s * sampling_rate))])
+    audio = _Samples(waveform, window.sampling_rate)
+    reader = WindowReader(audio, window)
+    starts = window_starts(audio.duration_s, window.length_s, max_windows)
+    windows = [heard.waveform for start_s in starts if (heard := reader.read(start_s))]
+    return np.stack(windows or [pad_to_length(waveform, window.samples)])
 
 
 class _Samples(AudioFile):

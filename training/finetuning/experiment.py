@@ -7,9 +7,10 @@ import datasets
 import torch
 from transformers import Wav2Vec2FeatureExtractor, set_seed
 
+from service.audio import DEFAULT_MAX_WINDOWS, WindowSpec
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips, load_clips
-from training.data.inputs import MAX_WINDOWS, ClipWindows
+from training.data.inputs import ClipWindows
 from training.data.splits import Split, folds, split
 from training.data.streaming import stream_clips
 from training.errors import TrainingError
@@ -31,9 +32,14 @@ class Experiment:
     extractor: Wav2Vec2FeatureExtractor
     encoded: EncodedClips | None = None
 
+    @property
+    def window(self) -> WindowSpec:
+        """The windows that the model is trained on and served."""
+        return WindowSpec(self.extractor.sampling_rate, self.data.max_duration_s)
+
     def windows(self, clips: datasets.Dataset) -> ClipWindows:
         """The windows of some of the clips, as the service would cut them."""
-        return ClipWindows(clips, self.extractor, window_s=self.data.max_duration_s, max_windows=MAX_WINDOWS)
+        return ClipWindows(clips, self.extractor, self.window, max_windows=DEFAULT_MAX_WINDOWS)
 
 
 def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Experiment:

@@ -15,9 +15,9 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
+from service.audio import WindowSpec
 from training import hub
 from training.arguments import ModelArguments
-from training.data.inputs import window_samples
 from training.errors import TrainingError
 
 TINY = "tiny"
@@ -68,7 +68,7 @@ def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2V
         raise TrainingError(_no_audio_encoder(arguments.model_name_or_path))
     extractor.do_normalize = True
     extractor.return_attention_mask = True
-    setattr(extractor, "max_length", window_samples(extractor, max_duration_s))  # noqa: B010
+    setattr(extractor, "max_length", WindowSpec(extractor.sampling_rate, max_duration_s).samples)  # noqa: B010
     return extractor
 
 

@@ -63,7 +63,7 @@ def _training(job: Experiment, split: Split) -> OneWindow | TrainingWindows | St
     windows = TrainingWindows(
         split.train,
         job.extractor,
-        window_s=data.max_duration_s,
+        job.window,
         seed=seed,
         random_crop=data.random_crop,
     )

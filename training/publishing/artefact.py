@@ -32,7 +32,6 @@ def save(
     serving = {
         "schema_version": SCHEMA_VERSION,
         "window_s": window_s,
-        "fill": "repeat",
         "temperature": temperature,
         "uncertain_below": uncertain_below,
     }

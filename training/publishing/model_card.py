@@ -177,7 +177,9 @@ def _splits(report: Report) -> str:
 
 def _cautions(report: Report) -> str:
     made = report.dataset_id is None and report.dataset == SYNTHETIC_MUSIC
-    lines = ["**Made music**: the clips were composed by a program. The figures say nothing about real recordings."]
+    lines = [
+        "**Synthetic music**: the clips were composed by a program. The figures say nothing about real recordings."
+    ]
     lines = lines if made else []
     lines += [f"`{split.split}` split: {split.caution}" for split in report.splits if split.caution]
     return "".join(f"- {line}\n" for line in lines)

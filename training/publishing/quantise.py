@@ -10,7 +10,7 @@ import numpy.typing as npt
 import openvino
 from tqdm import tqdm
 
-from service.audio import normalise, read_recording
+from service.audio import DEFAULT_MAX_WINDOWS, WindowSpec, normalise, read_recording
 from training.data.clips import open_clip
 
 CALIBRATION_CLIPS = 100
@@ -18,7 +18,6 @@ CALIBRATION_CLIPS = 100
 
 MAX_ACCURACY_DROP = 0.005
 MIN_AGREEMENT = 0.99
-_MAX_WINDOWS = 3
 
 Windows = npt.NDArray[np.float32]
 """float32 (windows, samples), normalised."""
@@ -44,20 +43,18 @@ class Comparison:
         )
 
 
-def quantise(graph: Path, clips: datasets.Dataset, *, sampling_rate: int, window_s: float) -> openvino.Model:
+def quantise(graph: Path, clips: datasets.Dataset, window: WindowSpec) -> openvino.Model:
     """The graph with weights and activations in 8 bits where that is known to be safe (NNCF's post-training
     quantisation), ranges measured on the clips."""
     # It takes seconds to import.
     import nncf
 
-    batches = (windows[:1] for windows in _windows(clips, sampling_rate, window_s, 1, "Measuring ranges"))
+    batches = (windows[:1] for windows in _windows(clips, window, 1, "Measuring ranges"))
     calibration = nncf.Dataset(list(batches))
     return nncf.quantize(openvino.Core().read_model(graph), calibration, subset_size=len(clips))
 
 
-def compare(
-    graph: Path, quantised: openvino.Model, clips: datasets.Dataset, *, sampling_rate: int, window_s: float
-) -> Comparison:
+def compare(graph: Path, quantised: openvino.Model, clips: datasets.Dataset, window: WindowSpec) -> Comparison:
     """Answer the clips in float32, in bf16 where this CPU has it, and in int8."""
     core = openvino.Core()
     reduced = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
@@ -70,7 +67,7 @@ def compare(
         for name, (model, precision) in ways.items()
     }
     answers: dict[str, list[int]] = {name: [] for name in compiled}
-    for windows in _windows(clips, sampling_rate, window_s, _MAX_WINDOWS, "Comparing"):
+    for windows in _windows(clips, window, DEFAULT_MAX_WINDOWS, "Comparing"):
         for name, model in compiled.items():
             logits = np.concatenate([model([window[None]])[0] for window in windows])
             answers[name].append(int(_softmax(logits).mean(axis=0).argmax()))
@@ -82,15 +79,11 @@ def compare(
     )
 
 
-def _windows(
-    clips: datasets.Dataset, sampling_rate: int, window_s: float, max_windows: int, title: str
-) -> Iterator[Windows]:
+def _windows(clips: datasets.Dataset, window: WindowSpec, max_windows: int, title: str) -> Iterator[Windows]:
     """The windows of each clip, as the service cuts them."""
     for audio in tqdm(clips["audio"], desc=title, unit="clip"):
-        recording = read_recording(
-            open_clip(audio), sampling_rate=sampling_rate, window_s=window_s, max_windows=max_windows
-        )
-        yield np.stack([normalise(window) for window in recording.windows])
+        recording = read_recording(open_clip(audio), window, max_windows=max_windows)
+        yield np.stack([normalise(waveform) for waveform in recording.windows])
 
 
 def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.synthetic",
-        description="Write made music of ten genres, to try things out where GTZAN cannot be had.",
+        description="Write synthetic music of ten genres, to try things out where GTZAN cannot be had.",
     )
     parser.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR")
     parser.add_argument("--clips_per_genre", type=int, default=10)

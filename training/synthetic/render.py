@@ -1,6 +1,6 @@
-"""Made music: rule-based clips of the ten GTZAN genres, to try out training where GTZAN cannot be had.
+"""Synthetic music: rule-based clips of the ten GTZAN genres, to try out training where GTZAN cannot be had.
 
-A figure measured on made music says nothing about real music and must never be presented as a GTZAN figure.
+A figure measured on synthetic music says nothing about real music and must never be presented as a GTZAN figure.
 """
 
 import io

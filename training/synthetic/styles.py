@@ -1,4 +1,4 @@
-"""How each genre of the made music is played: tempo, harmony, drums and parts, as plain data.
+"""How each genre of the synthetic music is played: tempo, harmony, drums and parts, as plain data.
 
 A pattern is a string that lasts one bar of four beats, cut into as many equal steps as it has characters:
 sixteen make straight sixteenths, twelve make triplets (a shuffle, swing, or 12/8). A `.` is a rest.

@@ -18,8 +18,9 @@ from service.audio import (
     TAIL_TOLERANCE,
     Recording,
     Waveform,
-    fill,
+    WindowSpec,
     open_audio,
+    pad_to_length,
     read_recording,
     window_starts,
 )
@@ -50,7 +51,7 @@ class CountingFile(io.BytesIO):
 
 
 def record(data: bytes, *, window_s: float = WINDOW_S, max_windows: int = 3) -> Recording:
-    return read_recording(io.BytesIO(data), sampling_rate=RATE, window_s=window_s, max_windows=max_windows)
+    return read_recording(io.BytesIO(data), WindowSpec(RATE, window_s), max_windows=max_windows)
 
 
 def float_wav(waveform: Waveform, sampling_rate: int = 48_000) -> bytes:
@@ -120,7 +121,7 @@ def test_eight_channels_become_their_mean() -> None:
 @pytest.mark.parametrize("format", ["wav", "flac", "ogg", "m4a", "webm", "mka", "wma"])
 def test_a_long_recording_is_read_only_where_its_windows_are(format: str) -> None:
     file = CountingFile(encode(sweep(100.0, 16_000), format, 16_000))
-    recording = read_recording(file, sampling_rate=RATE, window_s=WINDOW_S, max_windows=2)
+    recording = read_recording(file, WindowSpec(RATE, WINDOW_S), max_windows=2)
     assert len(recording.windows) == 2
     assert file.bytes_read < 0.5 * len(file.getvalue())
 
@@ -343,6 +344,6 @@ def test_enough_windows_cover_all_but_the_slack(duration_s: float, window_s: flo
 @settings(deadline=None)
 def test_fill_repeats_or_cuts_to_exactly_the_length(length: int, samples: int) -> None:
     waveform = np.arange(length, dtype=np.float32)
-    filled = fill(waveform, samples)
+    filled = pad_to_length(waveform, samples)
     assert filled.dtype == np.float32
     assert filled.tolist() == [index % length for index in range(samples)]

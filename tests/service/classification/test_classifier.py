@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from service.api import cancel_on_disconnect
+from service.audio import WindowSpec
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier, can_exit_early
 from service.decoding.pool import DecoderPool
@@ -63,10 +64,8 @@ def classifier(
         model_id="you/genre",
         revision="c" * 40,
         labels=("jazz", "metal"),
-        sampling_rate=16_000,
+        window=WindowSpec(16_000, 1.0),
         do_normalize=True,
-        window_s=1.0,
-        fill="repeat",
         temperature=1.0,
         uncertain_below=0.5,
         graphs={},

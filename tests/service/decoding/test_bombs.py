@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from service.audio import open_audio, read_recording
+from service.audio import WindowSpec, open_audio, read_recording
 from service.decoding.pool import DecoderPool
 from service.errors import AudioError, AudioTooShort, ServiceError, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
@@ -46,7 +46,7 @@ def hear(*files: bytes, cpu_s: int = 15) -> tuple[list[float | type[ServiceError
 
 
 async def _hear_one(decoders: DecoderPool, file: bytes) -> float:
-    async with decoders.open(io.BytesIO(file), sampling_rate=RATE, window_s=WINDOW_S) as recording:
+    async with decoders.open(io.BytesIO(file), WindowSpec(RATE, WINDOW_S)) as recording:
         duration_s = recording.progress.duration_s
         for start_s in (0.0, duration_s / 2, max(0.0, duration_s - WINDOW_S)):
             window = await recording.read(start_s)
@@ -254,7 +254,7 @@ def test_no_other_file_and_no_host_is_reached(tmp_path: Path) -> None:
         for url in urls:
             for name, data in _references(url).items():
                 try:
-                    recording = read_recording(io.BytesIO(data), sampling_rate=RATE, window_s=1.0, max_windows=1)
+                    recording = read_recording(io.BytesIO(data), WindowSpec(RATE, 1.0), max_windows=1)
                 except AudioError as problem:
                     assert url not in problem.detail, name
                 else:
@@ -314,7 +314,7 @@ def test_a_container_that_points_before_its_start_is_damaged(at: int, tmp_path: 
     with path.open("rb") as on_disk:
         for file in (on_disk, io.BytesIO(data)):
             with pytest.raises(UndecodableAudio):
-                read_recording(file, sampling_rate=RATE, window_s=1.0, max_windows=3)
+                read_recording(file, WindowSpec(RATE, 1.0), max_windows=3)
     assert hear(bytes(data)) == ([UndecodableAudio], 0)
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 import numpy as np
 import pytest
 
-from service.audio import read_recording
+from service.audio import WindowSpec, read_recording
 from service.decoding.pool import DecoderPool
 from service.errors import InternalError, Overloaded, StorageFull, UndecodableAudio, UnsupportedMedia
 from service.metrics import Metrics
@@ -44,7 +44,7 @@ async def started(
 
 async def read(decoders: DecoderPool, data: bytes, *, window_s: float = WINDOW_S) -> list[Waveform]:
     windows = []
-    async with decoders.open(io.BytesIO(data), sampling_rate=RATE, window_s=window_s) as recording:
+    async with decoders.open(io.BytesIO(data), WindowSpec(RATE, window_s)) as recording:
         for start_s in STARTS_S:
             if window := await recording.read(start_s):
                 windows.append(window.waveform)
@@ -82,12 +82,12 @@ def state(pid: int) -> str:
 @pytest.mark.parametrize("format", FORMATS)
 def test_windows_are_those_of_the_front_end(format: str) -> None:
     data = encode(sweep(6.0), format)
-    expected = read_recording(io.BytesIO(data), sampling_rate=RATE, window_s=WINDOW_S, max_windows=3)
+    expected = read_recording(io.BytesIO(data), WindowSpec(RATE, WINDOW_S), max_windows=3)
 
     async def compare() -> None:
         async with (
             started() as (decoders, _),
-            decoders.open(io.BytesIO(data), sampling_rate=RATE, window_s=WINDOW_S) as recording,
+            decoders.open(io.BytesIO(data), WindowSpec(RATE, WINDOW_S)) as recording,
         ):
             starts = np.linspace(0, recording.progress.duration_s - WINDOW_S, 3)
             for start_s, wanted in zip(starts, expected.windows, strict=True):
@@ -122,7 +122,7 @@ def test_any_kind_of_file_is_read(kind: str, tmp_path: Path) -> None:
     async def read_it(file: BinaryIO) -> None:
         async with (
             started() as (decoders, _),
-            decoders.open(file, sampling_rate=RATE, window_s=WINDOW_S) as recording,
+            decoders.open(file, WindowSpec(RATE, WINDOW_S)) as recording,
         ):
             assert recording.progress.duration_s == 6.0
             assert await recording.read(0.0)
@@ -178,7 +178,7 @@ def test_a_process_holds_no_secret_and_loads_little(monkeypatch: pytest.MonkeyPa
 def test_a_process_can_open_nothing_but_its_upload() -> None:
     async def look() -> None:
         async with started() as (decoders, _):
-            async with decoders.open(io.BytesIO(WAV), sampling_rate=RATE, window_s=WINDOW_S):
+            async with decoders.open(io.BytesIO(WAV), WindowSpec(RATE, WINDOW_S)):
                 (pid,) = decoders.pids
                 limits = dict(_limits(pid))
                 assert limits["Max core file size"] == limits["Max file size"] == ("0", "0")
@@ -204,7 +204,7 @@ def test_a_crash_costs_its_request_and_one_process() -> None:
     async def crash() -> None:
         async with started(2) as (decoders, metrics):
             assert len(await read(decoders, WAV)) == 3
-            async with decoders.open(io.BytesIO(WAV), sampling_rate=RATE, window_s=WINDOW_S) as recording:
+            async with decoders.open(io.BytesIO(WAV), WindowSpec(RATE, WINDOW_S)) as recording:
                 await recording.read(0.0)
                 (pid,) = [pid for pid in decoders.pids if len(list(Path(f"/proc/{pid}/fd").iterdir())) == 4]
                 os.kill(pid, signal.SIGSTOP)
@@ -227,7 +227,7 @@ def test_a_crash_costs_its_request_and_one_process() -> None:
 def test_a_process_that_is_killed_costs_nothing_but_time() -> None:
     async def kill() -> None:
         async with started() as (decoders, metrics):
-            async with decoders.open(io.BytesIO(WAV), sampling_rate=RATE, window_s=WINDOW_S) as recording:
+            async with decoders.open(io.BytesIO(WAV), WindowSpec(RATE, WINDOW_S)) as recording:
                 first = await recording.read(0.0)
                 (idle,) = decoders.pids
                 os.kill(idle, signal.SIGKILL)
@@ -395,7 +395,7 @@ from service.metrics import Metrics
 async def main():
     decoders = DecoderPool(2, Metrics(), wall_s=1)
     decoders.start()
-    async with decoders.open(io.BytesIO(sys.stdin.buffer.read()), sampling_rate=16000, window_s=2) as recording:
+    async with decoders.open(io.BytesIO(sys.stdin.buffer.read()), WindowSpec(16000, 2)) as recording:
         await recording.read(0.0)
         print(*decoders.pids, flush=True)
         await asyncio.sleep(60)

@@ -114,7 +114,7 @@ def test_with_a_graph_torch_is_never_imported(tmp_path: Path) -> None:
     graph_of(artefact)
     script = (
         "import sys; from pathlib import Path; from service.model.artefact import read_artefact;"
-        "from service.inference.backends import load_backend; from service.inference.engine import Engine;"
+        "from service.inference.loading import load_backend; from service.inference.engine import Engine;"
         "folder = Path(sys.argv[1]);"
         "artefact = read_artefact(folder, model_id='you/model', revision=None);"
         "Engine(artefact, load_backend('openvino', artefact, 1));"
@@ -192,7 +192,7 @@ def test_the_torch_backend_loads_while_another_thread_imports_transformers(model
 import sys, threading, time, torch
 from pathlib import Path
 from service.model.artefact import read_artefact
-from service.inference.backends import load_backend
+from service.inference.loading import load_backend
 
 artefact = read_artefact(Path({str(model_folder)!r}), model_id="you/genre", revision=None)
 threading.Thread(target=__import__, args=("transformers",)).start()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.audio import WindowSpec
 from service.classification.admission import Admission
 from service.errors import AudioTooLong, Overloaded
 from service.inference.backend import Probabilities, Windows
@@ -40,10 +41,8 @@ def artefact() -> Artefact:
         model_id="you/genre",
         revision="c" * 40,
         labels=("quiet", "loud"),
-        sampling_rate=16_000,
+        window=WindowSpec(16_000, 1.0),
         do_normalize=False,
-        window_s=1.0,
-        fill="repeat",
         temperature=1.0,
         uncertain_below=0.5,
         graphs={},

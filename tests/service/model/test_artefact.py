@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.audio import WindowSpec
 from service.errors import StartupError
 from service.model.artefact import DEFAULT_UNCERTAIN_BELOW, DEFAULT_WINDOW_S, Artefact, read_artefact
 from tests.conftest import GENRES
@@ -35,17 +36,16 @@ def change(folder: Path, name: str, **fields: Any) -> None:
 def test_a_repo_without_our_files_is_served_with_defaults_that_it_names(folder: Path) -> None:
     artefact = read(folder)
     assert artefact.labels == GENRES
-    assert artefact.sampling_rate == 16_000
-    assert (artefact.window_s, artefact.fill) == (DEFAULT_WINDOW_S, "repeat")
+    assert artefact.window == WindowSpec(16_000, DEFAULT_WINDOW_S)
     assert (artefact.temperature, artefact.uncertain_below) == (1.0, DEFAULT_UNCERTAIN_BELOW)
-    assert artefact.defaulted == ("window_s", "fill", "temperature", "uncertain_below")
+    assert artefact.defaulted == ("window_s", "temperature", "uncertain_below")
     assert (artefact.model_id, artefact.revision) == ("you/genre", "c" * 40)
 
 
 def test_what_serving_json_says_is_taken(folder: Path) -> None:
     change(folder, "serving.json", **SERVING, something_new="is ignored")
     artefact = read(folder)
-    assert (artefact.window_s, artefact.temperature, artefact.uncertain_below) == (3.0, 1.7, 0.4)
+    assert (artefact.window.length_s, artefact.temperature, artefact.uncertain_below) == (3.0, 1.7, 0.4)
     assert artefact.defaulted == ()
 
 
@@ -58,8 +58,8 @@ def test_the_window_comes_from_the_extractor_when_serving_json_does_not_say(fold
     change(folder, "preprocessor_config.json", max_length=80_000)
     change(folder, "serving.json", schema_version=1)
     artefact = read(folder)
-    assert artefact.window_s == 5.0
-    assert artefact.defaulted == ("fill", "temperature", "uncertain_below")
+    assert artefact.window.length_s == 5.0
+    assert artefact.defaulted == ("temperature", "uncertain_below")
 
 
 def test_labels_follow_the_logits_not_the_alphabet(folder: Path) -> None:
@@ -129,7 +129,6 @@ def test_a_file_that_is_no_json_object_is_named(folder: Path, name: str, content
         {"window_s": 0},
         {"window_s": 0.1},
         {"window_s": 601},
-        {"fill": "zeros"},
         {"temperature": 0},
         {"temperature": float("inf")},
         {"uncertain_below": 1.1},

@@ -33,7 +33,7 @@ def test_a_branch_becomes_the_folder_of_its_commit(hub: HubStandIn, repo: str, m
     assert snapshot.commit == hub.head(repo)
     weights = (snapshot.folder / "model.safetensors").read_bytes()
     assert weights == (model_folder / "model.safetensors").read_bytes()
-    assert read_artefact(snapshot.folder, model_id=repo, revision=snapshot.commit).sampling_rate == 16_000
+    assert read_artefact(snapshot.folder, model_id=repo, revision=snapshot.commit).window.sampling_rate == 16_000
 
 
 def test_a_tag_and_a_commit_name_a_revision(hub: HubStandIn, repo: str) -> None:

@@ -317,4 +317,4 @@ def test_the_python_code_is_python() -> None:
 def test_there_is_an_example_of_each_genre_and_together_they_are_small() -> None:
     assert tuple(examples()) == GENRES
     assert sum(path.stat().st_size for path in examples().values()) < 1_000_000
-    assert "Made music" in (Path(next(iter(examples().values()))).parents[1] / "README.md").read_text()
+    assert "Synthetic music" in (Path(next(iter(examples().values()))).parents[1] / "README.md").read_text()

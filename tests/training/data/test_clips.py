@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 from transformers import Wav2Vec2FeatureExtractor
 
+from service.audio import WindowSpec
 from tests.support import gtzan
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
@@ -134,7 +135,7 @@ def test_made_music(tmp_path: Path) -> None:
         dataset="synthetic", synthetic_clips_per_genre=2, synthetic_duration_s=2, max_duration_s=1
     )
     clips = load_clips(arguments)
-    assert clips.name == "made music"
+    assert clips.name == "synthetic music"
     assert len(clips.dataset) == 20
     assert clips.dataset[0]["audio"]["path"] == "blues/blues.00000.flac"
 
@@ -204,7 +205,7 @@ def test_clips_of_any_rate_and_channels_become_windows_of_one_shape(tmp_path: Pa
     names = ("jazz/a.wav", "jazz/b.wav", "metal/a.wav", "metal/b.wav")
     clips = load_clips(_arguments(_write_folder(tmp_path, dict(zip(names, files, strict=True)))))
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
-    windows = TrainingWindows(clips.dataset, extractor, window_s=1, seed=0, random_crop=False)
+    windows = TrainingWindows(clips.dataset, extractor, WindowSpec(16_000, 1), seed=0, random_crop=False)
     assert [windows[index]["input_values"].shape for index in range(4)] == [(16_000,)] * 4
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
-from service.audio import normalise, open_audio, read_recording
+from service.audio import WindowSpec, normalise, open_audio, read_recording
 from tests.support.audio_files import encode, sweep
 from training.data.inputs import ClipWindows, TrainingWindows
 
@@ -25,7 +25,7 @@ def _clips(*files: bytes) -> datasets.Dataset:
 
 def test_training_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2FeatureExtractor) -> None:
     file = encode(sweep(5), "mp3")
-    inputs = TrainingWindows(_clips(file), extractor, window_s=2, seed=0, random_crop=False)[0]
+    inputs = TrainingWindows(_clips(file), extractor, WindowSpec(16_000, 2), seed=0, random_crop=False)[0]
     with open_audio(io.BytesIO(file)) as audio:
         waveform = audio.read(0, 2, 16_000)
     np.testing.assert_allclose(inputs["input_values"], normalise(waveform), atol=1e-5)
@@ -35,7 +35,7 @@ def test_training_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2
 
 def test_a_short_clip_is_repeated_to_the_window(extractor: Wav2Vec2FeatureExtractor) -> None:
     clips = _clips(encode(sweep(0.5), "wav"))
-    values = TrainingWindows(clips, extractor, window_s=2, seed=0, random_crop=False)[0]["input_values"]
+    values = TrainingWindows(clips, extractor, WindowSpec(16_000, 2), seed=0, random_crop=False)[0]["input_values"]
     assert values.shape == (32_000,)
     np.testing.assert_allclose(values[:8_000], values[8_000:16_000], atol=1e-6)
 
@@ -44,7 +44,7 @@ def test_a_random_crop_depends_on_seed_epoch_and_clip_alone(extractor: Wav2Vec2F
     clips = _clips(*[encode(sweep(10), "wav")] * 2)
 
     def crop(seed: int, epoch: int, index: int) -> npt.NDArray[np.float32]:
-        windows = TrainingWindows(clips, extractor, window_s=1, seed=seed, random_crop=True)
+        windows = TrainingWindows(clips, extractor, WindowSpec(16_000, 1), seed=seed, random_crop=True)
         windows.set_epoch(epoch)
         values: npt.NDArray[np.float32] = windows[index]["input_values"]
         return values
@@ -60,10 +60,8 @@ def test_a_random_crop_depends_on_seed_epoch_and_clip_alone(extractor: Wav2Vec2F
 def test_evaluation_hears_the_windows_of_the_service(extractor: Wav2Vec2FeatureExtractor) -> None:
     half_silent = np.concatenate([sweep(4), np.zeros(4 * 48_000, np.float32)])
     files = [encode(waveform, "wav") for waveform in (sweep(1), sweep(7), half_silent)]
-    windows = ClipWindows(_clips(*files), extractor, window_s=2, max_windows=3)
-    served = [
-        read_recording(io.BytesIO(file), sampling_rate=16_000, window_s=2, max_windows=3).windows for file in files
-    ]
+    windows = ClipWindows(_clips(*files), extractor, WindowSpec(16_000, 2), max_windows=3)
+    served = [read_recording(io.BytesIO(file), WindowSpec(16_000, 2), max_windows=3).windows for file in files]
     assert windows.clips.tolist() == [0, 1, 1, 1, 2, 2]
     assert windows.references.tolist() == [3, 3, 3]
     heard = [windows[index]["input_values"] for index in range(len(windows))]

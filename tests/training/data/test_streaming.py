@@ -12,6 +12,7 @@ import pytest
 from torch.utils.data import DataLoader
 from transformers import Wav2Vec2FeatureExtractor
 
+from service.audio import WindowSpec
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
@@ -123,7 +124,7 @@ def test_another_seed_holds_out_others(folder: Path, tmp_path: Path) -> None:
 def test_workers_share_the_clips_of_an_epoch(folder: Path, tmp_path: Path, workers: int) -> None:
     clips, split = stream_clips(_arguments(folder), tmp_path, seed=1)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-    windows = TrainingWindows(clips.dataset, extractor, window_s=1, seed=1, random_crop=False)
+    windows = TrainingWindows(clips.dataset, extractor, WindowSpec(16_000, 1), seed=1, random_crop=False)
     loader = DataLoader(StreamedWindows(_stream(split), windows), batch_size=8, num_workers=workers)
     peaks = [round(float(values.max()), 5) for batch in loader for values in batch["input_values"]]
     assert len(peaks) == len(set(peaks)) == 54

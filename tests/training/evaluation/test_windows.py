@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from service.audio import Waveform, read_recording
+from service.audio import Waveform, WindowSpec, read_recording
 from tests.support.audio_files import sweep
 from training.evaluation.windows import windows_of
 
@@ -14,7 +14,7 @@ RATE = 16_000
 def _served(waveform: Waveform, window_s: float, max_windows: int) -> np.ndarray:
     file = io.BytesIO()
     soundfile.write(file, waveform, RATE, format="WAV", subtype="FLOAT")
-    return read_recording(file, sampling_rate=RATE, window_s=window_s, max_windows=max_windows).windows
+    return read_recording(file, WindowSpec(RATE, window_s), max_windows=max_windows).windows
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def _served(waveform: Waveform, window_s: float, max_windows: int) -> np.ndarray
 )
 def test_the_windows_are_those_of_the_service(duration_s: float, count: int) -> None:
     waveform = sweep(duration_s, RATE)
-    windows = windows_of(waveform, RATE, window_s=2.0, max_windows=3)
+    windows = windows_of(waveform, WindowSpec(RATE, 2.0), max_windows=3)
     assert windows.shape == (count, 2 * RATE)
     np.testing.assert_array_equal(windows, _served(waveform, 2.0, 3))
 
@@ -31,7 +31,7 @@ def test_the_windows_are_those_of_the_service(duration_s: float, count: int) -> 
 def test_silent_windows_are_left_out_as_in_the_service() -> None:
     waveform = sweep(10, RATE)
     waveform[3 * RATE : 7 * RATE] = 0
-    windows = windows_of(waveform, RATE, window_s=2.0, max_windows=3)
+    windows = windows_of(waveform, WindowSpec(RATE, 2.0), max_windows=3)
     assert len(windows) == 2
     np.testing.assert_array_equal(windows, _served(waveform, 2.0, 3))
 
@@ -39,4 +39,4 @@ def test_silent_windows_are_left_out_as_in_the_service() -> None:
 @pytest.mark.parametrize("duration_s", [0.1, 5])
 def test_what_the_service_refuses_still_gives_one_window(duration_s: float) -> None:
     waveform = np.zeros(round(duration_s * RATE), np.float32)
-    assert windows_of(waveform, RATE, window_s=2.0, max_windows=3).shape == (1, 2 * RATE)
+    assert windows_of(waveform, WindowSpec(RATE, 2.0), max_windows=3).shape == (1, 2 * RATE)

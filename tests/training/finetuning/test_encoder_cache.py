@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
 
+from service.audio import WindowSpec
 from tests.support.audio_files import encode as encode_audio
 from tests.support.audio_files import sweep
 from training.data.clips import Clips
@@ -33,7 +34,7 @@ def clips() -> Clips:
 @pytest.fixture(scope="module")
 def windows(clips: Clips) -> ClipWindows:
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
-    return ClipWindows(clips.dataset, extractor, window_s=WINDOW_S, max_windows=3)
+    return ClipWindows(clips.dataset, extractor, WindowSpec(16_000, WINDOW_S), max_windows=3)
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_both_splits_are_trained_and_the_model_is_that_of_artist(
         folder = _train(tmp_path, *_THREE_CLIPS, "--max_steps", "1", "--split", "both")
     measured = json.loads((folder / "metrics.json").read_text())["splits"]
     assert [(split["split"], split["clips"]["test"]) for split in measured] == [("artist", 10), ("random", 10)]
-    assert "Measured on made music" in caplog.text
+    assert "Measured on synthetic music" in caplog.text
     assert "points against artists" in (folder / "README.md").read_text()
 
 
@@ -109,7 +109,7 @@ def test_a_dry_run_tells_the_work_and_leaves_nothing(
     with caplog.at_level(logging.INFO):
         _train(tmp_path / "run", "--recipe", "best", "--num_train_epochs", "5", "--dry_run", *push)
     assert hub.requests == []
-    for line in ("20 of made music, 10 genres", "10 train, 10 validation, 10 test", "steps", "10 of 8 clips"):
+    for line in ("20 of synthetic music, 10 genres", "10 train, 10 validation, 10 test", "steps", "10 of 8 clips"):
         assert line in caplog.text
     assert "encoder cache" in caplog.text
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""The made music: the same clip everywhere, a different one for every seed, and sound from end to end."""
+"""The synthetic music: the same clip everywhere, a different one for every seed, and sound from end to end."""
 
 import io
 import os
