@@ -1,15 +1,19 @@
-# make env | demo | test | test-browser | test-slow | bench | bench-train | bench-recipes | fuzz | soak | check | audit |
-# sbom | lock. PYTHON chooses the interpreter (3.11 or newer).
+# PYTHON chooses the interpreter, 3.11 or newer: make PYTHON=python3.12 env.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
-# Small enough for two cores and five minutes: 500 clips of 10 s, a random 3 s of each in an epoch.
+# Small enough for two cores and three minutes: 500 clips of 10 s, a random 3 s of each in an epoch.
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_duration_s 3 --random_crop \
-	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 --bf16 --use_cpu
+	--num_train_epochs 20 --per_device_train_batch_size 16 --learning_rate 1e-3 --weight_decay 0.01 \
+	--auto_precision all --use_cpu
 
-.PHONY: env demo test test-browser test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-browser test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
 
-env: .venv/installed
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+env: .venv/installed ## Install both programs and the tools into .venv.
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -17,8 +21,7 @@ env: .venv/installed
 	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,dev]'
 	touch $@
 
-# Synthetic music, a small model trained on it, and the service with that model.
-demo: $(DEMO)/model/README.md $(DEMO)/clips
+demo: $(DEMO)/model/README.md $(DEMO)/clips ## Train a small model on synthetic music and serve it at http://localhost:8000/ui.
 	MODEL_ID=$(DEMO)/model $(BIN)/python -m service
 
 $(DEMO)/model/README.md: | env
@@ -28,62 +31,54 @@ $(DEMO)/model/README.md: | env
 $(DEMO)/clips: | env
 	$(BIN)/python -m training.synthetic $@ --clips_per_genre 1 --first_seed 1000000
 
-test: env
+check: env ## Lint, format check, types and the walls between the packages.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: env ## Run the tests on all cores, with their branch coverage.
 	$(BIN)/pytest
 
-# The page in Debian's Chromium, which is installed where that can be done. Screenshots: runs/browser. With MODEL_ID=
-# $(DEMO)/model they show what a trained model says, and the one in the README is made anew.
-test-browser: env
+# Screenshots: runs/browser. With MODEL_ID=runs/demo/model they show what a trained model says, and the picture in the
+# README is made anew.
+test-browser: env ## Try the page in Debian's Chromium, which is installed where that can be done.
 	@command -v chromium > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 			&& apt-get update -qq && apt-get install --yes -qq --no-install-recommends chromium fonts-dejavu-core; } \
 		|| { echo "make test-browser needs chromium: sudo apt-get install chromium" >&2; exit 1; }
 	$(BIN)/pytest -m browser tests/browser
 
-# What takes minutes: an epoch over 20,000 streamed clips at flat memory.
-test-slow: env
+test-slow: env ## Run the tests that take minutes, such as an epoch over 20,000 streamed clips.
 	$(BIN)/pytest -m slow -s
 
-# Compare the service with the stock way on this machine; leave it alone meanwhile (a quarter of an hour).
-bench: env
+bench: env ## Compare the service with the stock way on this machine, left alone (a quarter of an hour).
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks --json runs/benchmark.json
 
-# What an epoch costs by the course's recipe and by the best one (ten minutes), and what each option is worth (an hour).
-bench-train: env
+bench-train: env ## Measure an epoch by the course's recipe and by the best one (ten minutes).
 	$(BIN)/python -m tests.benchmarks.training
 
-bench-recipes: env
+bench-recipes: env ## Measure what each training option is worth (an hour).
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks.recipes --json runs/recipes.jsonl
 
-# 10,000 mutated files and 2,000 headers, a few minutes; files that do harm are kept in runs/fuzz.
-fuzz: env
+fuzz: env ## Decode 10,000 mutated files and 2,000 headers; harmful ones are kept in runs/fuzz (minutes).
 	$(BIN)/python -m tests.fuzz
 
-# What two hours weigh, ten minutes of ten times the load that the service can answer, and half an hour of twice that load
-# with decoders killed at random.
-soak: env
+soak: env ## Weigh two hours of audio, ten minutes of tenfold load, half an hour of twofold load with killed decoders.
 	$(BIN)/python -m tests.soak.long
 	$(BIN)/python -m tests.soak.overload
 	$(BIN)/python -m tests.soak
 
-check: env
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-
-# Known vulnerabilities of the locked dependencies, from PyPI. Strict: what could not be looked up is a failure, too.
-audit: env
+# Strict: what could not be looked up is a failure, too.
+audit: env ## Look up known vulnerabilities of the locked dependencies on PyPI.
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
-# What is installed, with versions and licences, as CycloneDX.
-sbom: env
+sbom: env ## List what is installed, with versions and licences, as CycloneDX.
 	mkdir -p runs
 	$(BIN)/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible --output-file runs/sbom.json
 
-# Resolve all dependencies anew within the ranges of pyproject.toml.
-lock:
+lock: ## Resolve all dependencies anew within the ranges of pyproject.toml.
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,dev]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
