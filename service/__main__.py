@@ -31,11 +31,11 @@ def main() -> int:
             name = "_".join(map(str, problem["loc"])).upper()
             sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
         return 2
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     with scratch_folder() as scratch:
         # For the processes that this one starts, and for this one.
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
-        # The page's framework reads it when it is imported.
+        # Gradio reads this when it is imported.
         os.environ.setdefault("GRADIO_TEMP_DIR", str(scratch / "page"))
         return _serve(settings, scratch)
 
@@ -47,6 +47,7 @@ def _serve(settings: "Settings", scratch: Path) -> int:
 
     from service.app import create_app
     from service.errors import StartupError
+    from service.runtime import logs
     from service.server import BACKLOG, Server, allow_descriptors, protocol
 
     failed = False
@@ -60,8 +61,12 @@ def _serve(settings: "Settings", scratch: Path) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(128 + signal.SIGTERM)
 
+    def announce() -> None:
+        if logs.is_text(settings.log_format):
+            sys.stderr.write(f"\n{_where_to_look(settings)}\n\n")
+
     try:
-        app = create_app(settings, on_startup_failure=fail)
+        app = create_app(settings, on_startup_failure=fail, on_ready=announce)
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -71,7 +76,7 @@ def _serve(settings: "Settings", scratch: Path) -> int:
         backlog=BACKLOG,
         host=settings.host,
         port=settings.port,
-        http=protocol(settings.max_connections, uncounted_port=settings.metrics_port),
+        http=protocol(settings.max_connections, settings.metrics_port, app.state.metrics),
         ws="none",
         log_config=None,
         access_log=False,
@@ -84,6 +89,12 @@ def _serve(settings: "Settings", scratch: Path) -> int:
     server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
     server.run(sockets)
     return int(failed)
+
+
+def _where_to_look(settings: "Settings") -> str:
+    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host
+    url = f"http://{host}:{settings.port}{settings.root_path}"
+    return f"Ready. Open {url}/ui, or run: curl -F file=@song.mp3 {url}/classify   Ctrl-C stops the service."
 
 
 if __name__ == "__main__":

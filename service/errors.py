@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in one tree. A leaf says what it is over HTTP; its message says what to do about it.
+"""The errors of the service, in one tree. A leaf says what it is over HTTP; its message says what to do about it.
 
 ServiceError
 ├── AudioError              the recording is at fault
@@ -120,6 +120,9 @@ class Draining(NotReady):
     type = "draining"
     title = "The service is shutting down"
 
+    def __init__(self) -> None:
+        super().__init__("The service is shutting down. Send the request again; another instance will answer.")
+
 
 class TooManyConnections(NotReady):
     type = "too-many-connections"
@@ -136,6 +139,9 @@ class StorageFull(ServiceError):
     status = 507
     type = "storage-full"
     title = "The service cannot store the upload"
+
+    def __init__(self) -> None:
+        super().__init__("The service has no room for the upload. Try again later, or with a smaller file.")
 
 
 class DeadlineExceeded(ServiceError):

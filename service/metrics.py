@@ -49,7 +49,7 @@ class Metrics:
         self.queue_audio = Gauge("genre_queue_audio_seconds", "Audio admitted and not yet answered.", registry=registry)
         self.rejected = Counter(
             "genre_rejected_total",
-            "Classifications refused or failed, by problem type.",
+            "Requests refused or failed, by problem type.",
             ["reason"],
             registry=registry,
         )

@@ -1,4 +1,4 @@
-"""Errors as the client sees them: application/problem+json (RFC 9457), with the request id and nothing internal."""
+"""Turns errors into answers: application/problem+json (RFC 9457), with the request id and nothing internal."""
 
 import logging
 from typing import Any
@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from service.errors import InternalError, InvalidParameter, ServiceError, StorageFull, Unauthorized
 from service.schemas import Problem
@@ -22,15 +23,40 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
 
 
-def problem(error: ServiceError) -> Response:
+class ProblemResponse(JSONResponse):
+    """A problem as an HTTP answer. One that answers a ServiceError leaves its type in the scope, for the metrics."""
+
+    media_type = "application/problem+json"
+    error_type: type[ServiceError] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.error_type:
+            mark_refused(scope, self.error_type)
+        await super().__call__(scope, receive, send)
+
+
+def mark_refused(scope: Scope, error_type: type[ServiceError]) -> None:
+    """Note in the scope of a request that it is refused, and why."""
+    scope["refusal"] = error_type.type
+
+
+def refusal(scope: Scope) -> str | None:
+    """The problem type that a request was answered with; None when it was not refused."""
+    return scope.get("refusal")
+
+
+def problem(error: ServiceError) -> ProblemResponse:
+    """The answer to a request that ends with this error."""
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _respond(f"urn:music-genre:{error.type}", error.title, error.status, error.detail, headers)
+    response = _respond(f"urn:music-genre:{error.type}", error.title, error.status, error.detail, headers)
+    response.error_type = type(error)
+    return response
 
 
-def http_problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """A problem that is nothing but its HTTP status."""
+def http_problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> ProblemResponse:
+    """A problem that is nothing but its HTTP status, such as 404."""
     return _respond("about:blank", title, status, detail, headers or {})
 
 
@@ -63,20 +89,21 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 
 
 async def _http_exception(_: Request, error: Exception) -> Response:
-    """What the framework itself refuses: an unknown path, a wrong method, a body that is no multipart form."""
+    """Answers what FastAPI itself refuses: an unknown path, a wrong method, a body that is no multipart form."""
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and isinstance(error.__cause__, OSError):
         logger.error("An upload could not be stored: %s", error.__cause__.strerror)
-        return problem(StorageFull("The service has no room for the upload. Try again later, or with a smaller file."))
+        return problem(StorageFull())
     if error.status_code == 400:
         return problem(InvalidParameter("The body is not valid multipart/form-data."))
     return http_problem(error.status_code, error.detail, error.detail, dict(error.headers or {}))
 
 
-def internal_error() -> Response:
+def internal_error() -> ProblemResponse:
+    """The answer to a request on which the service failed; the log has the reason."""
     return problem(InternalError("The service failed on this request. It was logged under the request id."))
 
 
-def _respond(type_: str, title: str, status: int, detail: str, headers: dict[str, str]) -> Response:
+def _respond(type_: str, title: str, status: int, detail: str, headers: dict[str, str]) -> ProblemResponse:
     body = Problem(type=type_, title=title, status=status, detail=detail, request_id=correlation_id.get() or "")
-    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+    return ProblemResponse(body.model_dump(), status, headers)

@@ -1,4 +1,4 @@
-"""uvicorn with patience of ours: bounds on connections and on slow clients, and a drain before the end."""
+"""uvicorn server with a connection limit, read timeouts for slow clients, and a drain before shutdown."""
 
 import asyncio
 import contextvars
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service import problems
 from service.errors import BadRequest, ServiceError, TooManyConnections
+from service.metrics import Metrics
 from service.middleware.drain import Drain
 from service.middleware.security_headers import add_security_headers
 
@@ -80,11 +81,11 @@ def allow_descriptors(max_connections: int) -> None:
         logger.warning("MAX_CONNECTIONS needs %d descriptors, and %d are allowed. Raise ulimit -n.", needed, allowed)
 
 
-def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protocol]:
-    """The protocol of a connection: HTTP/1.1, where a client that keeps the server waiting is cut off, and one too many
-    is told so.
+def protocol(max_connections: int, uncounted_port: int | None, metrics: Metrics) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 protocol, which closes the connection of a client that keeps it waiting, and answers 503 to
+    connections over the limit.
 
-    uncounted_port: a port whose connections are always let in.
+    uncounted_port: a port whose connections are always accepted. metrics: count the refusals.
     """
 
     class Protocol(H11Protocol):
@@ -136,6 +137,7 @@ def protocol(max_connections: int, uncounted_port: int | None) -> type[H11Protoc
         def _refuse(self, error: ServiceError) -> None:
             # In a context of its own: the current one may be that of the request before, and know its id.
             answer = contextvars.Context().run(problems.problem, error)
+            metrics.rejected.labels(error.type).inc()
             add_security_headers(answer.headers)
             answer.headers["Connection"] = "close"
             head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)

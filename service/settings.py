@@ -1,15 +1,23 @@
 """The settings of the service, each read from the environment variable of the same name in capitals."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LogFormat = Literal["auto", "json", "text"]
+
+
+def parse_list(text: str) -> list[str]:
+    """The entries of a setting that holds several, separated by commas or line breaks, without blanks around them."""
+    return [part.strip() for part in re.split(r"[,\r\n]", text) if part.strip()]
+
 
 class Settings(BaseSettings):
-    """Read once, in `__main__`; everyone else receives plain values. HF_TOKEN, HF_HOME and HF_ENDPOINT are read by
-    `huggingface_hub` itself."""
+    """Read once, in `__main__`; every other module receives plain values. HF_TOKEN, HF_HOME and HF_ENDPOINT are read
+    by `huggingface_hub` itself."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -86,7 +94,10 @@ class Settings(BaseSettings):
     """Seconds that running requests get to finish after SIGTERM."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least level of the JSON log lines on stderr."""
+    """Least level of the log lines on stderr."""
+
+    log_format: LogFormat = "auto"
+    """Log lines as `text` for people or as `json`, an object a line; `auto` is text where stderr is a terminal."""
 
     @field_validator("metrics_port")
     @classmethod
@@ -97,4 +108,5 @@ class Settings(BaseSettings):
 
     @property
     def max_upload_bytes(self) -> int:
+        """`max_upload_mb` in bytes."""
         return round(self.max_upload_mb * 1_000_000)

@@ -1,19 +1,23 @@
-"""API keys: which are accepted now, compared in constant time, and the page's sessions that are signed with them."""
+"""API keys, compared in constant time, and the page's sessions, which are signed with them."""
 
 import asyncio
 import hashlib
 import hmac
 import logging
 import re
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import Headers
 
 from service.errors import StartupError
+from service.settings import parse_list
 
 logger = logging.getLogger(__name__)
+
+SESSION = b"music-genre page session"
+"""What the token of a session says, signed with the time at which it was made."""
 
 SESSION_S = 12 * 3_600
 """Seconds that a login to the page lasts."""
@@ -24,7 +28,7 @@ _SPELLING = f"at least {_MIN_KEY_LENGTH} printable ASCII characters without comm
 
 
 class KeyRing:
-    """The keys that are accepted. Only their SHA-256 is kept, so that no dump of this object tells one.
+    """The accepted API keys. Only their SHA-256 is kept, so that no dump of this object tells one.
 
     keys: fixed ones. file: more of them, comma or newline separated, read again when it changes.
     Raises StartupError when a key is too weak, or the file cannot be read or holds none.
@@ -40,7 +44,7 @@ class KeyRing:
         return bool(self._fixed or self._file)
 
     def accepts(self, key: bytes) -> bool:
-        """Takes the same time whichever key it is, and whether or not it is one."""
+        """Whether the key is accepted; takes the same time for every key."""
         digest = hashlib.sha256(key).digest()
         # The sum, as `any` would stop at the first match.
         return sum(hmac.compare_digest(digest, known) for known in self._keys) > 0
@@ -54,19 +58,14 @@ class KeyRing:
 
     def session(self, key: bytes) -> str:
         """A token that stands for an accepted key until it expires or the key is withdrawn; nothing is stored."""
-        expires = str(int(time.time()) + SESSION_S)
-        return f"{expires}.{signature(hashlib.sha256(key).digest(), expires)}"
+        return session_signer(hashlib.sha256(key).digest()).sign(SESSION).decode()
 
     def accepts_session(self, token: str) -> bool:
-        if not token.isascii():
-            return False
-        expires, _, signed = token.partition(".")
-        matches = sum(hmac.compare_digest(signed.encode(), signature(key, expires).encode()) for key in self._keys)
-        # A session that outlasts SESSION_S was made under a clock that has been set back since.
-        return matches > 0 and 0 < int(expires) - time.time() <= SESSION_S
+        """Whether an accepted key signed the token, at most `SESSION_S` seconds ago and not in the future."""
+        return sum(_is_signed(token, key) for key in self._keys) > 0
 
     async def watch(self) -> None:
-        """Follow the file for ever. While it cannot be used, the former keys stay."""
+        """Read the file again whenever it changes, until cancelled. While it cannot be used, the former keys stay."""
         broken = ""
         while self._file:
             await asyncio.sleep(_RELOAD_S)
@@ -88,7 +87,7 @@ class KeyRing:
     def _read_file(self) -> frozenset[bytes]:
         assert self._file
         try:
-            keys = _digests(split(self._file.read_text(encoding="utf-8")), "API_KEYS_FILE")
+            keys = _digests(parse_list(self._file.read_text(encoding="utf-8")), "API_KEYS_FILE")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise StartupError(
@@ -99,14 +98,16 @@ class KeyRing:
         return keys
 
 
-def signature(key: bytes, expires: str) -> str:
-    """What proves that a session was made by this service. key: the digest of one. expires: seconds since 1970."""
-    return hmac.new(key, f"music-genre page session until {expires}".encode(), hashlib.sha256).hexdigest()
+def session_signer(key: bytes) -> TimestampSigner:
+    """Signs sessions of the page. key: SHA-256 of an API key."""
+    return TimestampSigner(key, salt=SESSION, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-def split(text: str) -> list[str]:
-    """What is separated by commas or line breaks, without the blanks around it."""
-    return [part.strip() for part in re.split(r"[,\r\n]", text) if part.strip()]
+def _is_signed(token: str, key: bytes) -> bool:
+    try:
+        return session_signer(key).unsign(token, max_age=SESSION_S) == SESSION
+    except BadSignature:
+        return False
 
 
 def _digests(keys: Iterable[str], source: str) -> frozenset[bytes]:

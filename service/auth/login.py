@@ -1,4 +1,4 @@
-"""The login of the page: a form of our own, so that nobody without a key reaches a line of the page's framework."""
+"""Login form for the page. Ours rather than Gradio's, so that unauthenticated requests never reach Gradio."""
 
 import asyncio
 from html import escape
@@ -11,7 +11,7 @@ from service import problems
 from service.auth.keys import SESSION_S, KeyRing
 from service.errors import Overloaded, Unauthorized
 
-# Clients of the page's framework look for a name that begins like this.
+# gradio_client looks for a cookie whose name begins like this.
 COOKIE = "access-token-music-genre"
 
 _MAX_FORM_BYTES = 4_096
@@ -41,11 +41,12 @@ input, button {{ padding: .5rem }}
 
 
 def is_logged_in(request: Request, keys: KeyRing) -> bool:
+    """Whether the request brings the cookie of a session that is still valid."""
     return keys.accepts_session(request.cookies.get(COOKIE, ""))
 
 
 def form(request: Request, message: str = "") -> Response:
-    """The form, in place of what was asked for."""
+    """The login form, answered with 401 in place of the page that was asked for."""
     # Relative, as a proxy may serve the page under a prefix that only the browser knows.
     path = request.url.path
     action = "login" if path.endswith(("/", "/login")) else f"{path.rpartition('/')[2]}/login"
@@ -53,14 +54,19 @@ def form(request: Request, message: str = "") -> Response:
 
 
 class Login:
-    """Takes a key from the form, any user name beside it. A wrong one costs the client a second."""
+    """Logs browsers in and out by an API key; the form's user name is ignored. A wrong key costs the client a second.
 
-    def __init__(self, keys: KeyRing) -> None:
+    form_timeout_s: seconds that the form may take to arrive.
+    """
+
+    def __init__(self, keys: KeyRing, *, form_timeout_s: float = _FORM_S) -> None:
         self._keys = keys
+        self._form_timeout_s = form_timeout_s
         self._failing = 0
 
     async def log_in(self, request: Request) -> Response:
-        key = await _password(request)
+        """Answer a posted form: with a session cookie, or with the refusal."""
+        key = await self._password(request)
         if not self._keys.accepts(key):
             return await self._fail(request)
         # For people the page; for programs, which follow no redirect here, a plain success.
@@ -78,6 +84,7 @@ class Login:
         return response
 
     async def log_out(self, request: Request) -> Response:
+        """Delete the session cookie and lead back to the page, which asks for a login."""
         response = RedirectResponse("./", 303)
         response.set_cookie(COOKIE, max_age=0, path=None, httponly=True, samesite="lax")
         return response
@@ -94,20 +101,19 @@ class Login:
             return form(request, "This is not a valid key.")
         return problems.problem(Unauthorized("This is not a valid key."))
 
-
-async def _password(request: Request) -> bytes:
-    """Nothing where the form is too long, or too long on its way."""
-    body = b""
-    try:
-        async with asyncio.timeout(_FORM_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _MAX_FORM_BYTES:
-                    return b""
-    except TimeoutError:
-        return b""
-    fields = parse_qs(body.decode("latin-1"), encoding="latin-1")
-    return fields.get("password", [""])[0].encode("latin-1")
+    async def _password(self, request: Request) -> bytes:
+        """The key of the form; empty when the form is too long or too slow."""
+        body = b""
+        try:
+            async with asyncio.timeout(self._form_timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > _MAX_FORM_BYTES:
+                        return b""
+        except TimeoutError:
+            return b""
+        fields = parse_qs(body.decode("latin-1"), encoding="latin-1")
+        return fields.get("password", [""])[0].encode("latin-1")
 
 
 def _is_browser(request: Request) -> bool:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -60,14 +60,14 @@ class Classifier:
         self._bounds = bounds
         self._decoders = decoders
         self._engine: Engine | None = None
-        self._draining = False
+        self._closed = False
         metrics.queue_audio.set_function(lambda: admission.queued_s)
 
     @property
     def engine(self) -> Engine:
         """The engine that answers. Raises ModelLoading or Draining when none does."""
-        if self._draining:
-            raise Draining("The service is shutting down. Send the request again; another instance will answer.")
+        if self._closed:
+            raise Draining()
         if self._engine is None:
             raise ModelLoading("The model is still loading. Try again shortly.", retry_after_s=_RETRY_LOADING_S)
         return self._engine
@@ -77,13 +77,18 @@ class Classifier:
         """Whether anything is admitted and not yet answered."""
         return self._admission.is_busy
 
+    def record_refusal(self, error: ServiceError) -> None:
+        """Count an error that a person reads on the page: it becomes no HTTP response, where the others are counted."""
+        self._metrics.rejected.labels(error.type).inc()
+
     def load(self, engine: Engine) -> None:
+        """Answer with this engine from now on."""
         self._metrics.model_loaded(engine.artefact, engine.backend.name)
         self._engine = engine
 
     def close(self) -> None:
         """Refuse what comes, drop what has not started."""
-        self._draining = True
+        self._closed = True
         self._decoders.close()
         if self._engine is not None:
             self._engine.close()
@@ -133,16 +138,15 @@ class Classifier:
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[tuple[Engine, Reservation]]:
         """A place for one window in the queue, and the deadline, while the block runs."""
-        with self._count_failure():
-            engine = self.engine
-            with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput) as reservation:
-                try:
-                    async with asyncio.timeout(self._bounds.deadline_s):
-                        yield engine, reservation
-                except TimeoutError:
-                    raise DeadlineExceeded(
-                        f"No answer within {self._bounds.deadline_s:g} s. Try again later, or with fewer windows."
-                    ) from None
+        engine = self.engine
+        with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput) as reservation:
+            try:
+                async with asyncio.timeout(self._bounds.deadline_s):
+                    yield engine, reservation
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"No answer within {self._bounds.deadline_s:g} s. Try again later, or with fewer windows."
+                ) from None
 
     async def _listen(
         self,
@@ -193,14 +197,6 @@ class Classifier:
         heard.inference_s += time.perf_counter() - started
         heard.spans.append((window.start_s, window.end_s))
         heard.rows.append(rows[0])
-
-    @contextmanager
-    def _count_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except ServiceError as error:
-            self._metrics.rejected.labels(error.type).inc()
-            raise
 
     def _record(self, answer: Classification, heard: WindowScores) -> None:
         self._metrics.stage_duration.labels("decode").observe(heard.decode_s)

@@ -250,4 +250,4 @@ def _no_room(error: OSError) -> ServiceError:
     logger.error("An upload could not be passed on: %s", error.strerror)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return Overloaded("The service has too many files open. Try again later.", retry_after_s=_RETRY_S)
-    return StorageFull("The service has no room for the upload. Try again later, or with a smaller file.")
+    return StorageFull()

@@ -1,4 +1,4 @@
-"""The way out: after SIGTERM nothing new is let in, and the process stays until everything under way is answered."""
+"""Graceful shutdown: after SIGTERM new work gets 503 while requests in flight finish."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import problems
 from service.errors import Draining
 
-_DETAIL = "The service is shutting down. Send the request again; another instance will answer."
-
 
 class Drain:
-    """Counts the requests under way.
+    """Counts the requests in flight.
 
-    is_busy: whether something is under way that is no request, such as a classification for the page.
+    is_busy: whether work is in flight that is no request, such as a classification for the page.
     """
 
     def __init__(self, is_busy: Callable[[], bool]) -> None:
@@ -28,11 +26,12 @@ class Drain:
 
     @property
     def done(self) -> bool:
+        """Whether nothing is in flight any more."""
         return not self.active and not self._is_busy()
 
 
 class DrainMiddleware:
-    """Refuses work once the drain has begun. Every work is a POST; the page still fetches its results."""
+    """Answers 503 to new work, which arrives as POST, once the drain has begun. The page still fetches its results."""
 
     def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
         self.app = app
@@ -43,7 +42,7 @@ class DrainMiddleware:
             return await self.app(scope, receive, send)
         is_work = scope["method"] == "POST"
         if self.drain.begun and (is_work or scope["path"] == "/readyz"):
-            return await problems.problem(Draining(_DETAIL))(scope, receive, send)
+            return await problems.problem(Draining())(scope, receive, send)
         answering = False
 
         async def send_noting_start(message: Message) -> None:
@@ -55,9 +54,9 @@ class DrainMiddleware:
         try:
             await self.app(scope, receive, send_noting_start)
         except asyncio.CancelledError:
-            # The server's patience has ended; the client is told at least.
+            # uvicorn cancels what outlasts DRAIN_TIMEOUT_S; the client still gets an answer.
             if not self.drain.begun or answering:
                 raise
-            await problems.problem(Draining(_DETAIL))(scope, receive, send)
+            await problems.problem(Draining())(scope, receive, send)
         finally:
             self.drain.active -= is_work

@@ -1,4 +1,4 @@
-"""What happens around every request, in plain ASGI: one log line, its metrics."""
+"""Writes one log line and the HTTP metrics of every request."""
 
 import logging
 import time
@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
 from service.metrics import Metrics
+from service.middleware.paths import is_below
 
 logger = logging.getLogger(__name__)
 
@@ -14,17 +15,21 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestLogMiddleware:
-    """One log line and the HTTP metrics of every request; an unforeseen exception becomes a logged 500."""
+    """Logs and counts every request, and every refusal by its type. An unforeseen exception becomes a logged 500.
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    page: the path of the page, whose requests share one route label.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, page: str) -> None:
         self.app = app
         self.metrics = metrics
+        self.page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        # Now, as a mounted application changes the path.
-        is_page = f"{scope['path']}/".startswith("/ui/")
+        # Asked before the request is handled, as a mounted application changes the path.
+        is_page = is_below(scope["path"], self.page)
         started = time.perf_counter()
         status = 0
 
@@ -42,13 +47,15 @@ class RequestLogMiddleware:
                 raise
             await problems.internal_error()(scope, receive, send_noting_status)
         finally:
-            route = "/ui" if is_page else getattr(scope.get("route"), "path", None) or "unmatched"
+            route = self.page if is_page else getattr(scope.get("route"), "path", None) or "unmatched"
             self._record(scope, route, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, route: str, status: int, elapsed_s: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.http_requests.labels(method, route, str(status)).inc()
         self.metrics.http_request_duration.labels(route).observe(elapsed_s)
+        if refusal := problems.refusal(scope):
+            self.metrics.rejected.labels(refusal).inc()
         logger.info(
             "request",
             extra={

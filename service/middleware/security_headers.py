@@ -1,7 +1,9 @@
-"""Headers for the safety of browsers, on every answer, in plain ASGI."""
+"""Adds the headers that protect browsers to every answer."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.middleware.paths import is_below
 
 DOCS_FILES = "/docs/static"
 """Where the documentation page finds its scripts and styles."""
@@ -13,10 +15,10 @@ _ALWAYS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
 }
 _NO_FRAMES = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-# An answer is data: a browser that shows it runs and loads nothing.
+# Answers are data: a browser that shows one runs and loads nothing.
 _DATA = f"default-src 'none'; {_NO_FRAMES}"
-# The page's framework writes scripts and styles into its HTML, compiles scripts (without 'unsafe-eval' the page stays
-# empty), and plays recordings from blobs.
+# Gradio writes scripts and styles into its HTML, compiles scripts (without 'unsafe-eval' the page stays empty), and
+# plays recordings from blobs.
 _PAGE = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -30,7 +32,7 @@ _DOCS = (
 
 
 class SecurityHeadersMiddleware:
-    """No sniffing, no framing, no referrer, a policy of contents; no caching, except of static files.
+    """Forbids sniffing, framing and referrers, sets a content security policy, and caching of static files only.
 
     page: the path of the page.
     """
@@ -53,11 +55,14 @@ class SecurityHeadersMiddleware:
         await self.app(scope, receive, send_with_headers)
 
     def _policy(self, path: str) -> str:
-        if f"{path}/".startswith(f"{self.page}/"):
+        if is_below(path, self.page):
             return _PAGE
         return _DOCS if path == "/docs" else _DATA
 
 
 def add_security_headers(headers: MutableHeaders, policy: str = _DATA, *, cached: bool = False) -> None:
-    """Add the headers to those of an answer. policy: its Content-Security-Policy; by default that of data."""
+    """Add the headers to those of an answer.
+
+    policy: its Content-Security-Policy, by default that of data. cached: whether browsers may keep the answer.
+    """
     headers.update(_ALWAYS | {"Content-Security-Policy": policy} | ({} if cached else {"Cache-Control": "no-store"}))

@@ -36,7 +36,7 @@ class Actions:
         """Yields (notice, answer, scores, timeline, latest), the last one only with the final answer."""
         nothing = gr.HTML(visible=False), gr.Label(visible=False), gr.HTML(visible=False), None
         try:
-            with _opened(path) as (name, file):
+            with self._opened(path) as (name, file):
                 yield _say("Listening ..."), *nothing
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
@@ -97,7 +97,7 @@ class Actions:
 
     async def _row(self, name: str, path: str) -> Result:
         try:
-            with _opened(path) as (_, file):
+            with self._opened(path) as (_, file):
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         if isinstance(update, PartialAnswer) and update.finished:
@@ -112,7 +112,7 @@ class Actions:
     async def spectrogram(self, path: str | None, start_s: float | None) -> Any:
         """Computed only when asked, as is `evidence`; both take their turn in the classifier's queue."""
         try:
-            with _opened(path) as (_, file):
+            with self._opened(path) as (_, file):
                 window = await self._classifier.read_window(file, start_s or 0.0)
                 rate = self._classifier.engine.artefact.window.sampling_rate
                 html = await self._pictures.draw(inside.spectrogram_html, window, rate)
@@ -122,7 +122,7 @@ class Actions:
 
     async def evidence(self, path: str | None, start_s: float | None, genre: str | None) -> Any:
         try:
-            with _opened(path) as (_, file):
+            with self._opened(path) as (_, file):
                 found = await self._classifier.evidence(file, genre or "", start_s or 0.0)
                 html = await self._pictures.draw(inside.evidence_html, found)
         except _Trouble as trouble:
@@ -137,6 +137,26 @@ class Actions:
             return _say(f"{error.title}. This page goes on by itself."), gr.Timer(active=True)
         return gr.HTML(visible=False), gr.Timer(active=False)
 
+    @contextmanager
+    def _opened(self, path: str | None) -> Iterator[tuple[str, BinaryIO]]:
+        """The name of an upload, and the upload, open. Raises _Trouble for everything that goes wrong with it."""
+        if path is None:
+            raise _Trouble(wording.CHOOSE_FIRST)
+        # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
+        if not Path(path).resolve().is_relative_to(upload_dir().resolve()):
+            raise _Trouble(wording.UPLOAD_FIRST)
+        try:
+            with open(path, "rb") as file:
+                yield Path(path).name, file
+        except FileNotFoundError:
+            raise _Trouble(wording.EXPIRED) from None
+        except ServiceError as error:
+            self._classifier.record_refusal(error)
+            raise _Trouble(wording.explain(error)) from None
+        except Exception:
+            logger.exception("the page failed")
+            raise _Trouble(wording.FAILED) from None
+
 
 def _say(text: str, *, alert: bool = False) -> Any:
     return gr.HTML(wording.notice(text, alert=alert), visible=True)
@@ -144,23 +164,3 @@ def _say(text: str, *, alert: bool = False) -> Any:
 
 class _Trouble(Exception):
     """What went wrong, in words for the visitor."""
-
-
-@contextmanager
-def _opened(path: str | None) -> Iterator[tuple[str, BinaryIO]]:
-    """The name of an upload, and the upload, open. Raises _Trouble for everything that goes wrong with it."""
-    if path is None:
-        raise _Trouble(wording.CHOOSE_FIRST)
-    # Gradio has checked this; a second look costs nothing, and Gradio has been wrong before.
-    if not Path(path).resolve().is_relative_to(upload_dir().resolve()):
-        raise _Trouble(wording.UPLOAD_FIRST)
-    try:
-        with open(path, "rb") as file:
-            yield Path(path).name, file
-    except FileNotFoundError:
-        raise _Trouble(wording.EXPIRED) from None
-    except ServiceError as error:
-        raise _Trouble(wording.explain(error)) from None
-    except Exception:
-        logger.exception("the page failed")
-        raise _Trouble(wording.FAILED) from None

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classification.classifier import Classifier
+from service.runtime.daemon_thread import in_daemon_thread
 from service.ui.hardening.queue import Visitors
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Page:
         self, stack: AsyncExitStack, parent: FastAPI, classifier: Classifier, options: dict[str, Any]
     ) -> None:
         try:
-            gradio_app = await _in_thread(lambda: _build(parent, classifier, **options))
+            gradio_app = await in_daemon_thread("page", lambda: _build(parent, classifier, **options))
             # What Gradio adds to the lifespan of an application that it is mounted to before the start; without it the
             # queue answers nothing.
             await stack.enter_async_context(gradio_app.router.lifespan_context(gradio_app))
@@ -126,25 +126,3 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
         css_paths=theme.STYLE,
     )
     return stand_in.routes[-1].app  # type: ignore[attr-defined]
-
-
-async def _in_thread(function: Any) -> Any:
-    """In a daemon: an import under way must not hold up the exit."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: Exception | None) -> None:
-        if not outcome.done():
-            outcome.set_exception(error) if error else outcome.set_result(result)
-
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = function()
-        except Exception as caught:
-            error = caught
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=work, name="page", daemon=True).start()
-    return await outcome

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import problems
 from service.errors import StorageFull, error_location
 from service.middleware.body_limit import BodyLimitMiddleware
+from service.middleware.paths import is_below
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class PageRoutesMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{self.page}/"):
+        if scope["type"] != "http" or not is_below(scope["path"], self.page):
             return await self.app(scope, receive, send)
         route = scope["path"].removeprefix(self.page)
         known = route.rstrip("/") in _ROUTES or route.startswith(_FOLDERS) and "://" not in route
@@ -73,8 +74,7 @@ class PageRoutesMiddleware:
         except Exception as error:
             if failed and isinstance(error, OSError) and error.errno in _NO_ROOM:
                 logger.error("An upload could not be stored: %s", error.strerror)
-                detail = "The service has no room for the upload. Try again later, or with a smaller file."
-                return await problems.problem(StorageFull(detail))(scope, receive, send)
+                return await problems.problem(StorageFull())(scope, receive, send)
             if started and not failed and not route.startswith(_ANSWERS):
                 raise
             # Without its message, which quotes the visitor.

@@ -23,5 +23,5 @@ def test_work_goes_on_after_a_failure_which_is_logged_without_its_words(caplog: 
     asyncio.run(run())
     assert len(done) > 2
     (record,) = caplog.records
-    assert "PermissionError at test_repeat.py" in record.__dict__["reason"]
+    assert "PermissionError at test_periodic.py" in record.__dict__["reason"]
     assert "song" not in caplog.text

@@ -24,7 +24,7 @@ def test_the_genres_are_those_of_gtzan() -> None:
 
 def test_another_process_makes_the_same_clip() -> None:
     program = (
-        "import sys; from training.synthetic import render; sys.stdout.buffer.write(render('jazz', 7, 1.5).tobytes())"
+        "import sys; from training.synthetic.render import render; sys.stdout.buffer.write(render('jazz', 7, 1.5).tobytes())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
