@@ -35,6 +35,7 @@ check: env ## Lint, format check, types and the walls between the packages.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test: env ## Run the tests on all cores, with their branch coverage.
 	$(BIN)/pytest

@@ -120,8 +120,9 @@ async def model(classifier: ClassifierDep) -> ModelCard:
         sampling_rate=artefact.window.sampling_rate,
         window_s=artefact.window.length_s,
         temperature=artefact.temperature,
-        uncertain_below=artefact.uncertain_below,
-        defaulted=list(artefact.defaulted),
+        uncertain_below=artefact.confidence_threshold,
+        trained_on=artefact.trained_on,
+        defaulted=list(artefact.defaulted_fields),
     )
 
 

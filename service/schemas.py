@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Decision = Literal["accepted", "uncertain"]
 
@@ -44,6 +44,17 @@ class Classification(BaseModel):
     request_id: str = Field(description="Also in the X-Request-ID header and in every log line of the request.")
 
 
+class TrainedOn(BaseModel):
+    """What a model was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(description="Of the data set.", examples=["marsyas/gtzan"])
+    synthetic: bool = Field(
+        False, description="Whether a program composed the music: the model knows no real recordings."
+    )
+
+
 class ModelCard(BaseModel):
     """The loaded model, and everything that serving took from its repo."""
 
@@ -55,6 +66,7 @@ class ModelCard(BaseModel):
     window_s: float = Field(description="Length of one window in seconds.")
     temperature: float = Field(description="Logits are divided by it before the softmax.")
     uncertain_below: float = Field(description="Confidence under which a decision is `uncertain`.")
+    trained_on: TrainedOn | None = Field(description="Its training data, if the repo says so.")
     defaulted: list[str] = Field(description="Which of these the repo does not say, so that a default is used.")
 
 

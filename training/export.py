@@ -13,6 +13,8 @@ import openvino
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import WindowSpec
+from service.model.layout import GRAPH, INT8_GRAPH
+from service.model.serving_file import stamp_graphs
 from training.arguments import ModelArguments
 from training.data.clips import load_clips
 from training.data.splits import split
@@ -21,7 +23,6 @@ from training.errors import TrainingError
 from training.finetuning import run_folder
 from training.finetuning.model import known_genres
 from training.publishing import artefact, model_card
-from training.publishing.graph import GRAPH, INT8_GRAPH, export_graph
 from training.publishing.quantise import CALIBRATION_CLIPS, compare, quantise
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def export(output_dir: Path, *, int8: bool) -> int:
     folder = output_dir / run_folder.MODEL_FOLDER
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     window = WindowSpec(extractor.sampling_rate, data.max_duration_s)
-    export_graph(folder, samples=window.samples)
+    artefact.export_graph(folder)
     passed = True
     if int8:
         known = known_genres(ModelArguments(model_name_or_path=str(folder)))
@@ -75,7 +76,7 @@ def export(output_dir: Path, *, int8: bool) -> int:
             100 * comparison.agreement["int8"],
             comparison.clips,
         )
-    artefact.stamp_graphs(folder)
+    stamp_graphs(folder)
     return 0 if passed else 1
 
 

@@ -1,4 +1,4 @@
-"""The Hub as the training job uses it: passing faults retried, lasting ones explained, one commit pushed."""
+"""Uses the Hub for training: retries passing faults, explains lasting ones, pushes a model in one commit."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -8,15 +8,11 @@ from typing import ParamSpec, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from service.model.hub_errors import explain_refusal
+from service.model.layout import GRAPH_FOLDER
 from training.errors import TrainingError, is_full
 
 logger = logging.getLogger(__name__)
@@ -74,7 +70,7 @@ def push(folder: Path, repo_id: str) -> str:
             folder_path=folder,
             commit_message="Train a music genre classifier",
             # What an earlier push left and this one lacks must not be served.
-            delete_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.png", "openvino/*"],
+            delete_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.png", f"{GRAPH_FOLDER}/*"],
         )
     return commit.oid
 
@@ -97,24 +93,11 @@ def _passing(error: BaseException) -> bool:
 
 
 def _explain(error: Exception, repo_id: str) -> str:
-    refused = next((cause for cause in _chain(error) if isinstance(cause, HfHubHTTPError)), None)
-    status = refused.response.status_code if refused else None
-    match refused or error:
-        case HFValidationError():
-            return f"{repo_id} is neither a Hub id like you/genre nor an existing file or folder."
-        case GatedRepoError():
-            return f"{repo_id} is gated. Ask for access on its page, then set HF_TOKEN to a token of that account."
-        case RepositoryNotFoundError():
-            return f"{repo_id} does not exist on the Hub, or is private. Check the id, or set HF_TOKEN."
-        case RevisionNotFoundError():
-            return f"{repo_id} has no such revision. Name a branch, tag or commit that exists."
-        case HfHubHTTPError() if status == 401:
-            return "The Hub does not accept the token. Set HF_TOKEN to a valid one (with write access for a push)."
-        case HfHubHTTPError() if status == 403:
-            return f"The token may not do that with {repo_id}. Set HF_TOKEN to one with write access to it."
-        case RuntimeError() if "scripts are no longer supported" in str(error):
-            return f"{repo_id} is a loading script, which `datasets` refuses. Use a copy as parquet or as a folder."
-        case _ if _passing(error):
-            return f"The Hub did not answer for {repo_id} ({type(error).__name__}). Check the network and try again."
-        case _:
-            return f"{repo_id} cannot be used: {error}"
+    refused = next((cause for cause in _chain(error) if isinstance(cause, HfHubHTTPError)), error)
+    if reason := explain_refusal(refused, repo_id, named_by="the id"):
+        return reason
+    if "scripts are no longer supported" in str(error):
+        return f"{repo_id} is a loading script, which `datasets` refuses. Use a copy as parquet or as a folder."
+    if _passing(error):
+        return f"The Hub did not answer for {repo_id} ({type(error).__name__}). Check the network and try again."
+    return f"{repo_id} cannot be used: {error}"

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from transformers import PreTrainedModel, Trainer, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
+from service.model.serving_file import ServingFile, TrainedOn
 from training import hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips
+from training.data.sources import SYNTHETIC
 from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.report import Report, SplitReport, measure
@@ -24,7 +26,6 @@ from training.finetuning.experiment import Experiment, prepare, with_encoder_cac
 from training.finetuning.model import TINY, load_model
 from training.finetuning.trainer import GenreTrainer, build, predict
 from training.publishing import artefact, model_card
-from training.publishing.graph import export_graph
 
 logger = logging.getLogger(__name__)
 
@@ -78,16 +79,13 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         reports.append(report)
         model = trainer.accelerator.unwrap_model(trainer.model)
         if number == 0 and not data.folds and trainer.is_world_process_zero():
-            artefact.save(
-                folder,
-                model,
-                job.extractor,
+            serving = ServingFile(
                 window_s=data.max_duration_s,
                 temperature=report.temperature,
-                uncertain_below=report.threshold.uncertain_below,
+                confidence_threshold=report.threshold.uncertain_below,
+                trained_on=TrainedOn(name=clips.name, synthetic=data.dataset == SYNTHETIC),
             )
-            export_graph(folder, samples=job.window.samples)
-            artefact.stamp_graphs(folder)
+            artefact.save(folder, model, job.extractor, serving)
     if arguments.process_index == 0:
         whole = _report(data, base, arguments, clips, model, tuple(reports))
         if data.folds:

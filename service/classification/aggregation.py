@@ -35,7 +35,7 @@ def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timelin
     return Classification(
         genre=best.label,
         confidence=best.score,
-        decision="accepted" if best.score >= artefact.uncertain_below else "uncertain",
+        decision="accepted" if best.score >= artefact.confidence_threshold else "uncertain",
         scores=scores[:top_k],
         duration_s=round(heard.duration_s, 3),
         analysed_s=round(heard.analysed_s, 3),

@@ -1,6 +1,5 @@
 """The way to a loaded engine: pull the model repo, read its contract, load and warm the model."""
 
-import importlib
 import logging
 import time
 from pathlib import Path
@@ -31,7 +30,7 @@ def load_engine(settings: Settings) -> Engine:
     started = time.perf_counter()
     model_id = settings.model_id
     snapshot = fetch(model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
-    name = model_id if snapshot.commit else snapshot.folder.name
+    name = model_id if snapshot.commit else _name(snapshot.folder)
     artefact = read_artefact(snapshot.folder, model_id=name, revision=snapshot.commit)
     backend = load_backend(settings.backend, artefact, settings.cpu_threads or available_cpus())
     max_wait_s = settings.max_batch_wait_ms / 1_000
@@ -42,11 +41,16 @@ def load_engine(settings: Settings) -> Engine:
             "model_id": artefact.model_id,
             "revision": artefact.revision,
             "backend": engine.backend.name,
-            "defaulted": artefact.defaulted,
+            "defaulted": artefact.defaulted_fields,
             "load_s": round(time.perf_counter() - started, 1),
         },
     )
     return engine
+
+
+def _name(folder: Path) -> str:
+    """The name of a local model: training writes runs/demo/model, which is called demo."""
+    return folder.parent.name if folder.name == "model" else folder.name
 
 
 def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
@@ -69,9 +73,6 @@ def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
 
 
 def _torch(artefact: Artefact, threads: int) -> Backend:
-    # The page imports it at the same time, in another thread. It replaces itself at the end of its import, and whoever
-    # waited for that gets the empty module that it was before; the next import gets the whole one.
-    importlib.import_module("transformers")
     from service.inference.torch_backend import TorchBackend
 
     return TorchBackend(artefact, threads)

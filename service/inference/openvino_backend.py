@@ -8,7 +8,7 @@ import openvino
 from service.errors import StartupError
 from service.inference.backend import Probabilities, Windows, softmax
 from service.model.artefact import Artefact
-from service.model.graph import INT8
+from service.model.layout import INT8_GRAPH
 
 
 class OpenVINOBackend:
@@ -39,7 +39,7 @@ class OpenVINOBackend:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._temperature = artefact.temperature
-        self.name = "openvino-int8" if graph == artefact.folder / INT8 else f"openvino-{precision}"
+        self.name = "openvino-int8" if graph == artefact.folder / INT8_GRAPH else f"openvino-{precision}"
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
     def probabilities(self, windows: Windows) -> Probabilities:

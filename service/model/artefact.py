@@ -1,4 +1,4 @@
-"""The contract with training: a local model folder becomes an `Artefact`. Every default is decided here."""
+"""Reads a local model folder into an `Artefact`. Every default for a missing field is decided here."""
 
 import hashlib
 import json
@@ -6,35 +6,44 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from service.audio import MIN_DURATION_S, WindowSpec
+from service.audio import WindowSpec
 from service.errors import StartupError
+from service.model.layout import CONFIG, FEATURE_EXTRACTOR, WEIGHTS
+from service.model.serving_file import (
+    MAX_WINDOW_S,
+    MIN_WINDOW_S,
+    ServingFile,
+    TrainedOn,
+    read_serving_file,
+    sha256,
+)
 
 DEFAULT_WINDOW_S = 30.0
 """For a repo that names no length: what GTZAN's clips have, and published models of the kind are trained on."""
 
-DEFAULT_UNCERTAIN_BELOW = 0.5
+DEFAULT_TEMPERATURE = 1.0
+"""For a repo without calibration: the softmax as it is."""
+
+DEFAULT_CONFIDENCE_THRESHOLD = 0.5
 """For a repo without calibration: below one half, the other genres together are more probable."""
 
 # The feature extractor of every model that takes the waveform itself.
 _WAVEFORM_EXTRACTOR = "Wav2Vec2FeatureExtractor"
 
-# A shorter window would leave out audio that is long enough; a longer one would hold hundreds of megabytes.
-_MIN_WINDOW_S = MIN_DURATION_S
-_MAX_WINDOW_S = 600.0
-
 
 @dataclass(frozen=True)
 class Artefact:
-    """What serving must know of a model.
+    """Everything that serving must know of a model.
 
     labels: in the order of the logits. do_normalize: windows get zero mean and unit variance.
-    temperature: divides the logits. uncertain_below: in 0..1. graphs: the SHA-256 of each exported file, by its path in
-    the folder; empty when the repo does not say.
-    defaulted: names of the fields that the repo does not say.
+    temperature: divides the logits. confidence_threshold: in 0..1; a best score below it makes a decision `uncertain`.
+    trained_on: None when the repo does not say. graphs: the SHA-256 of each exported file, by its path in the folder;
+    empty when the repo does not say.
+    defaulted_fields: names, as in serving.json, of the fields that the repo does not say.
     """
 
     folder: Path
@@ -44,21 +53,10 @@ class Artefact:
     window: WindowSpec
     do_normalize: bool
     temperature: float
-    uncertain_below: float
+    confidence_threshold: float
+    trained_on: TrainedOn | None
     graphs: Mapping[str, str]
-    defaulted: tuple[str, ...]
-
-
-class _ServingFile(BaseModel):
-    """serving.json, version 1. Fields of later minor additions are ignored; a changed meaning raises the version."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    schema_version: Literal[1]
-    window_s: float | None = Field(None, ge=_MIN_WINDOW_S, le=_MAX_WINDOW_S)
-    temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
-    uncertain_below: float | None = Field(None, ge=0, le=1)
-    graphs: dict[str, str] = Field(default_factory=dict)
+    defaulted_fields: tuple[str, ...]
 
 
 def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artefact:
@@ -68,23 +66,20 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
     Raises StartupError, which names the file at fault, when a file is missing or says what cannot be served.
     """
     _check_readable(folder)
-    config = _read_json(folder, "config.json")
-    extractor = _read_json(folder, "preprocessor_config.json")
-    if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
+    config = _read_json(folder, CONFIG)
+    extractor = _read_json(folder, FEATURE_EXTRACTOR)
+    if not any((folder / name).is_file() for name in WEIGHTS):
         raise StartupError(
             f"{model_id} holds no model.safetensors. Save the model with save_pretrained and push it again."
         )
-    serving = _read_serving(folder) if (folder / "serving.json").is_file() else _ServingFile(schema_version=1)
-    _check_hears_waveforms(extractor)
+    serving = _read_serving(folder)
+    _check_takes_waveforms(extractor)
     sampling_rate = _sampling_rate(extractor)
     window_s = serving.window_s or _stored_window_s(extractor, sampling_rate)
-    said: dict[str, Any] = {
+    declared = {
+        "window_s": window_s,
         "temperature": serving.temperature,
-        "uncertain_below": serving.uncertain_below,
-    }
-    defaults: dict[str, Any] = {
-        "temperature": 1.0,
-        "uncertain_below": DEFAULT_UNCERTAIN_BELOW,
+        "uncertain_below": serving.confidence_threshold,
     }
     return Artefact(
         folder=folder,
@@ -93,14 +88,21 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         labels=_labels(config),
         window=WindowSpec(sampling_rate, window_s or DEFAULT_WINDOW_S),
         do_normalize=bool(extractor.get("do_normalize", True)),
+        temperature=serving.temperature or DEFAULT_TEMPERATURE,
+        confidence_threshold=_or_default(serving.confidence_threshold, DEFAULT_CONFIDENCE_THRESHOLD),
+        trained_on=serving.trained_on,
         graphs=serving.graphs,
-        **{name: default if said[name] is None else said[name] for name, default in defaults.items()},
-        defaulted=(() if window_s else ("window_s",)) + tuple(name for name in defaults if said[name] is None),
+        defaulted_fields=tuple(name for name, value in declared.items() if value is None),
     )
 
 
+def _or_default(value: float | None, default: float) -> float:
+    # Not `or`, as a threshold of zero is a value.
+    return default if value is None else value
+
+
 def _check_readable(folder: Path) -> None:
-    """save_pretrained writes weights that only their owner may read; in a container that is somebody else."""
+    # save_pretrained writes weights that only their owner may read, and a container runs as another user.
     for path in folder.iterdir():
         if path.suffix in {".json", ".safetensors"} and not os.access(path, os.R_OK):
             raise StartupError(f"The service may not read {path.name} of the model folder. Allow it: chmod a+r.")
@@ -120,12 +122,12 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _read_serving(folder: Path) -> _ServingFile:
+def _read_serving(folder: Path) -> ServingFile:
     try:
-        return _ServingFile.model_validate(_read_json(folder, "serving.json"))
+        return read_serving_file(folder)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
+        field = ".".join(map(str, first["loc"])) or "the file"
         raise StartupError(
             f"serving.json of the model repo: {field}: {first['msg']}. Update the service, or push the model again."
         ) from None
@@ -138,8 +140,8 @@ def _sampling_rate(extractor: dict[str, Any]) -> int:
     return rate
 
 
-def _check_hears_waveforms(extractor: dict[str, Any]) -> None:
-    """Others turn the waveform into a spectrogram of their own kind first."""
+def _check_takes_waveforms(extractor: dict[str, Any]) -> None:
+    # Other extractors turn the waveform into a spectrogram of their own kind first.
     kind = extractor.get("feature_extractor_type", _WAVEFORM_EXTRACTOR)
     if kind != _WAVEFORM_EXTRACTOR or extractor.get("feature_size", 1) != 1:
         raise StartupError(
@@ -153,10 +155,10 @@ def _stored_window_s(extractor: dict[str, Any], sampling_rate: int) -> float | N
     samples = extractor.get("max_length")
     if samples is None:
         return None
-    if type(samples) is not int or not _MIN_WINDOW_S <= samples / sampling_rate <= _MAX_WINDOW_S:
+    if type(samples) is not int or not MIN_WINDOW_S <= samples / sampling_rate <= MAX_WINDOW_S:
         raise StartupError(
             "preprocessor_config.json names no usable max_length. It must be "
-            f"{_MIN_WINDOW_S:g} to {_MAX_WINDOW_S:g} s of samples, or be left out."
+            f"{MIN_WINDOW_S:g} to {MAX_WINDOW_S:g} s of samples, or be left out."
         )
     return samples / sampling_rate
 
@@ -177,6 +179,5 @@ def _content_hash(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if path.suffix in {".json", ".safetensors"}:
             digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(sha256(path)))
     return f"local-{digest.hexdigest()[:12]}"

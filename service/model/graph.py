@@ -1,4 +1,4 @@
-"""Where the graph of a model is: in its repo, in the cache, or made now."""
+"""Finds the OpenVINO graph of a model: shipped in its repo, cached, or converted on first use."""
 
 import errno
 import hashlib
@@ -15,18 +15,17 @@ from huggingface_hub import constants
 
 from service.errors import StartupError
 from service.model.artefact import Artefact
+from service.model.convert import EXIT_NO_MODEL
+from service.model.layout import GRAPH, INT8_GRAPH, graph_weights
+from service.model.serving_file import sha256
 
 logger = logging.getLogger(__name__)
 
-INT8 = "openvino/int8.xml"
-"""Where in the model folder the int8 graph lies. Training writes it only when it answers as the float one does."""
-
-_FLOAT = "openvino/model.xml"
 _CONVERSION_TIMEOUT_S = 900
 
 
 class ConversionError(Exception):
-    """The model is sound, and OpenVINO cannot make a graph of it."""
+    """OpenVINO cannot make a graph of a model that is sound."""
 
 
 def graph_of(artefact: Artefact) -> Path:
@@ -36,9 +35,9 @@ def graph_of(artefact: Artefact) -> Path:
     Takes seconds when it has to convert. Raises StartupError when the model is none or a shipped graph is damaged,
     ConversionError when the model has parts that OpenVINO does not know.
     """
-    for name in (INT8, _FLOAT):
+    for name in (INT8_GRAPH, GRAPH):
         # An int8 graph that serving.json does not name is left over from another model.
-        if (artefact.folder / name).is_file() and (name in artefact.graphs or name == _FLOAT):
+        if (artefact.folder / name).is_file() and (name in artefact.graphs or name == GRAPH):
             _verify(artefact, name)
             return artefact.folder / name
     cache = _cache(artefact) / _key(artefact)
@@ -49,33 +48,25 @@ def graph_of(artefact: Artefact) -> Path:
 
 
 def _verify(artefact: Artefact, name: str) -> None:
-    """The graph's two files against their checksums in serving.json, where it has any."""
-    for path in (name, name.replace(".xml", ".bin")):
-        expected = artefact.graphs.get(path)
-        if expected and _sha256(artefact.folder / path) != expected:
+    """Compare the graph's two files with their checksums in serving.json, where it has any."""
+    for path in (name, graph_weights(name)):
+        file, expected = artefact.folder / path, artefact.graphs.get(path)
+        if expected and not (file.is_file() and sha256(file) == expected):
             raise StartupError(
                 f"{path} of {artefact.model_id} is not the file that serving.json names. Export the graph again with "
                 "python -m training.export, and push the model again."
             )
 
 
-def _sha256(path: Path) -> str | None:
-    """None of a file that is missing."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _key(artefact: Artefact) -> str:
-    """Of everything that decides the graph. The revision of a local folder is a hash of its content."""
+    """A hash of everything that decides the graph. The revision of a local folder is a hash of its content."""
     libraries = [f"{name}-{version(name)}" for name in ("openvino", "torch", "transformers")]
     parts = [artefact.model_id, artefact.revision, str(artefact.window.samples), *libraries]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _cache(artefact: Artefact) -> Path:
-    """Beside the models that the Hub client keeps; without room or rights there, a folder for this process alone."""
+    """The folder beside the Hub client's cache; without room or rights there, one for this process alone."""
     cache = Path(constants.HF_HOME) / "music-genre"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -89,12 +80,12 @@ def _cache(artefact: Artefact) -> Path:
 
 
 def _most_bytes(artefact: Artefact) -> int:
-    """Of a graph in float32: twice the weights, should these be in 16 bits."""
+    """An upper bound on a float32 graph: twice the weights, should these be in 16 bits."""
     return 2 * sum(path.stat().st_size for path in artefact.folder.glob("*.safetensors"))
 
 
 def _convert_into(cache: Path, artefact: Artefact) -> None:
-    """Convert beside the cache, then rename: nobody ever sees half a graph, and of two processes the first wins."""
+    """Convert beside the cache, then rename: no process ever reads half a graph, and of two the first wins."""
     logger.info("converting the model to an OpenVINO graph, once")
     with tempfile.TemporaryDirectory(dir=cache.parent, prefix="converting-") as folder:
         made = Path(folder, "graph")
@@ -122,7 +113,7 @@ def _run(artefact: Artefact, graph: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ConversionError(f"no end after {_CONVERSION_TIMEOUT_S} s") from error
-    if result.returncode == 1 and "Traceback" not in result.stderr:
+    if result.returncode == EXIT_NO_MODEL:
         raise StartupError(result.stderr.strip().splitlines()[-1])
     if result.returncode != 0:
         raise ConversionError(result.stderr.strip().splitlines()[-1] if result.stderr else f"exit {result.returncode}")

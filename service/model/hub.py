@@ -1,4 +1,4 @@
-"""Model id and revision become a verified local folder: pulled from the Hugging Face Hub, or from its cache."""
+"""Pulls a model repo from the Hugging Face Hub, or from its cache, into a verified local folder."""
 
 import errno
 import hashlib
@@ -11,30 +11,29 @@ from pathlib import Path
 import httpx2
 from huggingface_hub import HfApi, set_client_factory, snapshot_download
 from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.utils._http import default_client_factory
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_before_delay, wait_exponential_jitter
 
 from service.errors import StartupError
+from service.model import layout
+from service.model.hub_errors import explain_refusal
 
 logger = logging.getLogger(__name__)
 
 # What serving reads. Weights only as safetensors: the other formats are pickles, which run code when they are loaded.
 _FILES = [
-    "config.json",
-    "preprocessor_config.json",
-    "serving.json",
+    layout.CONFIG,
+    layout.FEATURE_EXTRACTOR,
+    layout.SERVING,
     "*.safetensors",
     "*.safetensors.index.json",
-    "openvino/*.xml",
-    "openvino/*.bin",
+    f"{layout.GRAPH_FOLDER}/*.xml",
+    f"{layout.GRAPH_FOLDER}/*.bin",
 ]
 
 # Only at the top of the repo: a Trainer's checkpoints lie in folders, and hold weights of their own.
@@ -107,23 +106,10 @@ def _pull(model_id: str, revision: str) -> Snapshot:
 
 
 def _lasting_reason(error: Exception, model_id: str, revision: str) -> str | None:
-    """What somebody must change before another try makes sense; None for a passing fault."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    """What must be changed before another try makes sense; None for a passing fault."""
     match error:
-        case HFValidationError():
-            return (
-                "MODEL_ID is neither a Hub id nor a folder. Set it to an id like you/genre, or to an existing folder."
-            )
-        case GatedRepoError():
-            return f"{model_id} is gated. Ask for access on its page, then set HF_TOKEN to a token of that account."
-        case RepositoryNotFoundError():
-            return f"{model_id} does not exist, or is private. Check MODEL_ID, or set HF_TOKEN to one that may read it."
         case RevisionNotFoundError():
             return f"{model_id} has no revision {revision}. Set MODEL_REVISION to a branch, tag or commit that exists."
-        case HfHubHTTPError() if status == 401:
-            return "The Hub does not accept the token. Set HF_TOKEN to a valid one, or unset it for a public model."
-        case HfHubHTTPError() if status == 403:
-            return f"The token may not read {model_id}. Set HF_TOKEN to one that may."
         case OfflineModeIsEnabled() if _cached(model_id, revision) is None:
             return f"HF_HUB_OFFLINE is set and {model_id} is not in the cache. Unset it for the first start."
         case OSError(errno=errno.ENOSPC):
@@ -131,7 +117,7 @@ def _lasting_reason(error: Exception, model_id: str, revision: str) -> str | Non
         case OSError(errno=errno.EROFS | errno.EACCES):
             return f"The model cache cannot be written, and holds no {model_id}. Set HF_HOME to a folder that can."
         case _:
-            return None
+            return explain_refusal(error, model_id, named_by="MODEL_ID")
 
 
 def _cached(model_id: str, revision: str) -> Path | None:

@@ -9,9 +9,10 @@ from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2
 from transformers.utils.logging import disable_progress_bar
 
 from service.audio import WindowSpec
+from service.model.layout import GRAPH, INT8_GRAPH
+from service.model.serving_file import ServingFile, stamp_graphs
 from tests.benchmarks.clips import clips
 from training.publishing import artefact
-from training.publishing.graph import GRAPH, INT8_GRAPH, export_graph
 from training.publishing.quantise import quantise
 from training.synthetic.render import GENRES
 
@@ -28,11 +29,8 @@ def save(folder: Path) -> None:
         folder,
         HubertForSequenceClassification(config()),
         extractor,
-        window_s=WINDOW_S,
-        temperature=1.0,
-        uncertain_below=0.5,
+        ServingFile(window_s=WINDOW_S, temperature=1.0, confidence_threshold=0.5),
     )
-    export_graph(folder, samples=round(WINDOW_S * SAMPLING_RATE))
 
 
 def quantised(folder: Path) -> Path:
@@ -42,7 +40,7 @@ def quantised(folder: Path) -> Path:
     ranged = datasets.Dataset.from_list(rows)
     graph = quantise(copy / GRAPH, ranged, WindowSpec(SAMPLING_RATE, WINDOW_S))
     openvino.save_model(graph, copy / INT8_GRAPH, compress_to_fp16=False)
-    artefact.stamp_graphs(copy)
+    stamp_graphs(copy)
     return copy
 
 

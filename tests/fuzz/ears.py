@@ -117,9 +117,10 @@ def _application(processes: int) -> FastAPI:
         window=WindowSpec(RATE, WINDOW_S),
         do_normalize=True,
         temperature=1.0,
-        uncertain_below=0.5,
+        confidence_threshold=0.5,
+        trained_on=None,
         graphs={},
-        defaulted=(),
+        defaulted_fields=(),
     )
     app.state.classifier.load(Engine(artefact, _Backend()))
     return app

@@ -1,16 +1,14 @@
-"""Look inside one window: its mel spectrogram, and the seconds that spoke for a genre."""
+"""Pictures of one window: its mel spectrogram, and the seconds that spoke for a genre."""
 
 from html import escape
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from service.audio import Window
 from service.classification.occlusion import Evidence, Segment
 from service.ui.views.figures import DPI, data_uri
+from service.ui.views.mel import Decibels, hertz_to_mel, mel_decibels
 from service.ui.views.wording import clock, percent
 
 _WIDTH_PX, _HEIGHT_PX = 800, 380
@@ -18,13 +16,13 @@ _DARK, _LIGHT, _FOR, _AGAINST = "#10131c", "#e8eaf0", "#f0a43a", "#6b9df0"
 
 _FRAME_S = 0.064
 _MELS = 96
-_LOWEST_HZ = 30.0
+_MIN_HZ = 30.0
 _MAX_FRAMES = 800
 _SHOWN_DB = 80
 
 # A drop of less is noise: nothing is said of it in words.
-_LEAST_DROP = 0.02
-_LEAST_SHOWN = 5
+_MIN_DROP = 0.02
+_MIN_SHOWN = 5
 _MAX_NAMED = 3
 
 
@@ -49,31 +47,25 @@ def evidence_html(evidence: Evidence) -> str:
     )
 
 
-def mel_decibels(window: Window, sampling_rate: int) -> npt.NDArray[np.float32]:
-    """float32 (mels, frames): decibels under the loudest, of at most `_MAX_FRAMES` frames."""
+def decibels_of(window: Window, sampling_rate: int) -> Decibels:
+    """The mel spectrogram of the part of a window that holds the recording, of about `_MAX_FRAMES` frames at most."""
     heard = window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))]
     frame = round(_FRAME_S * sampling_rate)
-    fft = 1 << (frame - 1).bit_length()
-    filters = mel_filter_bank(fft // 2 + 1, _MELS, _LOWEST_HZ, sampling_rate / 2, sampling_rate, norm="slaney")
-    decibels = spectrogram(
+    return mel_decibels(
         heard,
-        window_function(frame),
-        frame_length=frame,
-        hop_length=max(frame // 4, len(heard) // _MAX_FRAMES),
-        fft_length=fft,
-        power=2.0,
-        mel_filters=filters,
-        log_mel="dB",
-        db_range=float(_SHOWN_DB),
+        sampling_rate,
+        frame=frame,
+        hop=max(frame // 4, len(heard) // _MAX_FRAMES),
+        mels=_MELS,
+        lowest_hz=_MIN_HZ,
+        range_db=_SHOWN_DB,
     )
-    relative: npt.NDArray[np.float32] = (decibels - decibels.max()).astype(np.float32)
-    return relative
 
 
 def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
     figure, axes = _figure()
     axes.imshow(
-        mel_decibels(window, sampling_rate),
+        decibels_of(window, sampling_rate),
         origin="lower",
         aspect="auto",
         cmap="magma",
@@ -81,17 +73,12 @@ def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
         vmax=0,
         extent=(window.start_s, window.end_s, 0, _MELS),
     )
-    # HTK's formula, as in `mel_filter_bank`.
     shown = [hertz for hertz in (125, 500, 1_000, 2_000, 4_000, 8_000) if hertz <= sampling_rate / 2]
-    low, high = _mel(_LOWEST_HZ), _mel(sampling_rate / 2)
+    low, high = hertz_to_mel(_MIN_HZ), hertz_to_mel(sampling_rate / 2)
     axes.set_yticks(
-        [(_mel(hertz) - low) / (high - low) * _MELS for hertz in shown], [f"{hertz:,} Hz" for hertz in shown]
+        [(hertz_to_mel(hertz) - low) / (high - low) * _MELS for hertz in shown], [f"{hertz:,} Hz" for hertz in shown]
     )
     return data_uri(figure)
-
-
-def _mel(hertz: float) -> float:
-    return float(2595 * np.log10(1 + hertz / 700))
 
 
 def _evidence_picture(evidence: Evidence) -> str:
@@ -109,7 +96,7 @@ def _evidence_picture(evidence: Evidence) -> str:
     axes.set_ylabel("points", color=_LIGHT, fontsize=14)
     # Less than this is noise, and shall look like it.
     low, high = min(drops), max(drops)
-    axes.set_ylim(min(low * 1.1, -_LEAST_SHOWN), max(high * 1.1, _LEAST_SHOWN))
+    axes.set_ylim(min(low * 1.1, -_MIN_SHOWN), max(high * 1.1, _MIN_SHOWN))
     axes.margins(x=0)
     return data_uri(figure)
 
@@ -126,7 +113,7 @@ def _figure() -> tuple[Figure, Axes]:
 def _in_words(evidence: Evidence) -> str:
     genre = escape(evidence.genre)
     strongest = sorted(evidence.segments, key=lambda segment: segment.drop, reverse=True)[:_MAX_NAMED]
-    named = [_part(segment) for segment in strongest if segment.drop >= _LEAST_DROP]
+    named = [_part(segment) for segment in strongest if segment.drop >= _MIN_DROP]
     share = f"In this part {genre} has {percent(evidence.score)}."
     if not named:
         return f"{share} No single moment decides it."

@@ -67,9 +67,10 @@ def classifier(
         window=WindowSpec(16_000, 1.0),
         do_normalize=True,
         temperature=1.0,
-        uncertain_below=0.5,
+        confidence_threshold=0.5,
+        trained_on=None,
         graphs={},
-        defaulted=(),
+        defaulted_fields=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s, early_exit=early_exit)
     metrics = Metrics()

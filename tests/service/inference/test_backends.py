@@ -30,7 +30,6 @@ from service.inference.torch_backend import TorchBackend
 from service.model.artefact import Artefact, read_artefact
 from service.model.graph import graph_of
 from tests.support.audio_files import sweep
-from tests.support.processes import ROOT
 
 _SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -109,7 +108,7 @@ def test_a_graph_in_the_repo_is_used_as_it_is(tmp_path: Path) -> None:
     assert graph_of(artefact) == shipped
 
 
-def test_with_a_graph_torch_is_never_imported(tmp_path: Path) -> None:
+def test_service_with_a_graph_never_imports_torch_its_page_included(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
     graph_of(artefact)
     script = (
@@ -118,6 +117,7 @@ def test_with_a_graph_torch_is_never_imported(tmp_path: Path) -> None:
         "folder = Path(sys.argv[1]);"
         "artefact = read_artefact(folder, model_id='you/model', revision=None);"
         "Engine(artefact, load_backend('openvino', artefact, 1));"
+        "import service.__main__, service.app, service.server, service.ui.actions, service.ui.blocks;"
         "print(sorted({'torch', 'transformers'} & sys.modules.keys()))"
     )
     result = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
@@ -184,21 +184,3 @@ def test_a_text_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "id2label": {"0": "a", "1": "b"}}')
     with pytest.raises(StartupError, match="do not load as an audio classification model"):
         _torch(artefact)
-
-
-def test_the_torch_backend_loads_while_another_thread_imports_transformers(model_folder: Path) -> None:
-    """As the page does. In a process that has not imported it yet."""
-    script = f"""
-import sys, threading, time, torch
-from pathlib import Path
-from service.model.artefact import read_artefact
-from service.inference.loading import load_backend
-
-artefact = read_artefact(Path({str(model_folder)!r}), model_id="you/genre", revision=None)
-threading.Thread(target=__import__, args=("transformers",)).start()
-while "transformers" not in sys.modules:
-    time.sleep(0.0001)
-print(load_backend("torch", artefact, 1).name)
-"""
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.stdout.startswith("torch-"), result.stderr

@@ -44,9 +44,10 @@ def artefact() -> Artefact:
         window=WindowSpec(16_000, 1.0),
         do_normalize=False,
         temperature=1.0,
-        uncertain_below=0.5,
+        confidence_threshold=0.5,
+        trained_on=None,
         graphs={},
-        defaulted=(),
+        defaulted_fields=(),
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from service.audio import WindowSpec
 from service.errors import StartupError
-from service.model.artefact import DEFAULT_UNCERTAIN_BELOW, DEFAULT_WINDOW_S, Artefact, read_artefact
+from service.model.artefact import DEFAULT_CONFIDENCE_THRESHOLD, DEFAULT_WINDOW_S, Artefact, read_artefact
+from service.model.serving_file import ServingFile, TrainedOn
 from tests.conftest import GENRES
 
 SERVING = {"schema_version": 1, "window_s": 3.0, "fill": "repeat", "temperature": 1.7, "uncertain_below": 0.4}
@@ -37,21 +38,26 @@ def test_a_repo_without_our_files_is_served_with_defaults_that_it_names(folder: 
     artefact = read(folder)
     assert artefact.labels == GENRES
     assert artefact.window == WindowSpec(16_000, DEFAULT_WINDOW_S)
-    assert (artefact.temperature, artefact.uncertain_below) == (1.0, DEFAULT_UNCERTAIN_BELOW)
-    assert artefact.defaulted == ("window_s", "temperature", "uncertain_below")
+    assert (artefact.temperature, artefact.confidence_threshold) == (1.0, DEFAULT_CONFIDENCE_THRESHOLD)
+    assert artefact.defaulted_fields == ("window_s", "temperature", "uncertain_below")
     assert (artefact.model_id, artefact.revision) == ("you/genre", "c" * 40)
 
 
 def test_what_serving_json_says_is_taken(folder: Path) -> None:
     change(folder, "serving.json", **SERVING, something_new="is ignored")
     artefact = read(folder)
-    assert (artefact.window.length_s, artefact.temperature, artefact.uncertain_below) == (3.0, 1.7, 0.4)
-    assert artefact.defaulted == ()
+    assert (artefact.window.length_s, artefact.temperature, artefact.confidence_threshold) == (3.0, 1.7, 0.4)
+    assert artefact.defaulted_fields == ()
+
+
+def test_training_data_is_read() -> None:
+    written = ServingFile(trained_on=TrainedOn(name="synthetic music", synthetic=True))
+    assert ServingFile.model_validate_json(written.model_dump_json(by_alias=True)) == written
 
 
 def test_an_uncertainty_of_zero_is_said_not_missing(folder: Path) -> None:
     change(folder, "serving.json", **SERVING | {"uncertain_below": 0.0})
-    assert read(folder).uncertain_below == 0.0
+    assert read(folder).confidence_threshold == 0.0
 
 
 def test_the_window_comes_from_the_extractor_when_serving_json_does_not_say(folder: Path) -> None:
@@ -59,7 +65,7 @@ def test_the_window_comes_from_the_extractor_when_serving_json_does_not_say(fold
     change(folder, "serving.json", schema_version=1)
     artefact = read(folder)
     assert artefact.window.length_s == 5.0
-    assert artefact.defaulted == ("temperature", "uncertain_below")
+    assert artefact.defaulted_fields == ("temperature", "uncertain_below")
 
 
 def test_labels_follow_the_logits_not_the_alphabet(folder: Path) -> None:

@@ -158,7 +158,7 @@ def test_with_the_hub_down_a_warm_cache_serves_a_branch(hub: HubStandIn, repo: s
 
 def test_a_missing_repo_is_refused_at_once(hub: HubStandIn) -> None:
     with pytest.raises(
-        StartupError, match="you/missing does not exist, or is private. Check MODEL_ID, or set HF_TOKEN"
+        StartupError, match="you/missing does not exist on the Hub, or is private. Check MODEL_ID, or set HF_TOKEN"
     ):
         pull("you/missing")
 
@@ -168,7 +168,7 @@ def test_a_private_repo_needs_a_token(
 ) -> None:
     hub.create_repo("you/hidden", private=True)
     hub.commit("you/hidden", {"config.json": b"{}"})
-    with pytest.raises(StartupError, match="you/hidden does not exist, or is private"):
+    with pytest.raises(StartupError, match="you/hidden does not exist on the Hub, or is private"):
         pull("you/hidden")
     monkeypatch.setenv("HF_TOKEN", "hf_read")
     assert pull("you/hidden").commit == hub.head("you/hidden")
@@ -198,7 +198,7 @@ def test_a_missing_revision_is_named(repo: str) -> None:
 
 @pytest.mark.parametrize("model_id", ["./no/such/folder", "a b", "you/genre/model", "--", "x" * 200])
 def test_what_is_no_id_and_no_folder_is_refused(model_id: str) -> None:
-    with pytest.raises(StartupError, match="neither a Hub id nor a folder"):
+    with pytest.raises(StartupError, match="neither a Hub id like you/genre nor"):
         pull(model_id)
 
 

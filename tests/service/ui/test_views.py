@@ -167,7 +167,7 @@ def test_an_hour_of_changes_makes_a_bounded_timeline() -> None:
 def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
     time_s = np.arange(2 * RATE) / RATE
     low, high = (
-        spectrogram.mel_decibels(Window(0, 2, np.sin(2 * np.pi * hertz * time_s).astype(np.float32)), RATE)
+        spectrogram.decibels_of(Window(0, 2, np.sin(2 * np.pi * hertz * time_s).astype(np.float32)), RATE)
         for hertz in (200, 4_000)
     )
     assert low.mean(axis=1).argmax() < 20 < 60 < high.mean(axis=1).argmax()

@@ -23,9 +23,8 @@ def test_the_genres_are_those_of_gtzan() -> None:
 
 
 def test_another_process_makes_the_same_clip() -> None:
-    program = (
-        "import sys; from training.synthetic.render import render; sys.stdout.buffer.write(render('jazz', 7, 1.5).tobytes())"
-    )
+    module = "from training.synthetic.render import render"
+    program = f"import sys; {module}; sys.stdout.buffer.write(render('jazz', 7, 1.5).tobytes())"
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
     assert process.stdout == render("jazz", 7, 1.5).tobytes()

@@ -1,0 +1,59 @@
+"""serving.json: what serving must know of a model besides its weights. Training writes it, the service reads it."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.audio import MIN_DURATION_S
+from service.model.layout import GRAPH_FOLDER, SERVING
+from service.schemas import TrainedOn
+
+__all__ = ["MAX_WINDOW_S", "MIN_WINDOW_S", "ServingFile", "TrainedOn", "read_serving_file", "sha256", "stamp_graphs"]
+
+MIN_WINDOW_S = MIN_DURATION_S
+"""A shorter window would leave out audio that is long enough to be classified."""
+
+MAX_WINDOW_S = 600.0
+"""A longer window would take hundreds of megabytes."""
+
+
+class ServingFile(BaseModel):
+    """serving.json, version 1. A field that is None is decided by the service (`service.model.artefact`).
+
+    Fields of later minor additions, and `fill` of earlier ones, are ignored; a changed meaning raises the version.
+    graphs: the SHA-256 of each exported file, by its path in the repo.
+    """
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    schema_version: Literal[1] = 1
+    window_s: float | None = Field(None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
+    temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
+    confidence_threshold: float | None = Field(None, ge=0, le=1, alias="uncertain_below")
+    trained_on: TrainedOn | None = None
+    graphs: dict[str, str] = Field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the file into a model folder; fields that are None are left out."""
+        text = self.model_dump_json(indent=2, by_alias=True, exclude_none=True)
+        (folder / SERVING).write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_serving_file(folder: Path) -> ServingFile:
+    """The serving.json of a model folder, all defaults when it holds none. Raises pydantic's ValidationError."""
+    path = folder / SERVING
+    return ServingFile.model_validate_json(path.read_bytes()) if path.is_file() else ServingFile()
+
+
+def stamp_graphs(folder: Path) -> None:
+    """Write the checksums of a model folder's graphs into its serving.json: the service runs no others."""
+    graphs = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted((folder / GRAPH_FOLDER).iterdir())}
+    read_serving_file(folder).model_copy(update={"graphs": graphs}).write(folder)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
