@@ -1,6 +1,6 @@
-"""The clips of a stream that are set aside for evaluation, told by their content.
+"""Chooses held-out clips of a stream by a hash of their content.
 
-One pass counts the clips, finds those that cannot be used, and stores the held-out ones in the output folder. The same
+One scan counts the clips, finds those that cannot be used, and stores the held-out ones in the output folder. The same
 file is never on both sides, whatever it is called and in whatever order the clips come.
 """
 
@@ -27,18 +27,18 @@ from training.errors import TrainingError
 logger = logging.getLogger(__name__)
 
 MAX_HELD_OUT = 100
-"""Of one genre: so many tell an accuracy to within a few points, and bound disk and time of the evaluation."""
+"""Clips of one genre: enough to measure accuracy to a few points, few enough to bound disk and time."""
 
 _INDEX = "index.json"
 
 
 @dataclass(frozen=True)
 class HeldOutIndex:
-    """What the pass over the stream found.
+    """What a scan of the stream found.
 
     genres: in the order of the model's outputs. trained: how many clips remain to train on. held_out: digest to genre.
     skipped: digest to "path: why" of each clip that cannot be used. longest_run_bytes: of encoded clips of one genre
-    that came one after the other.
+    in a row.
     """
 
     genres: list[str]
@@ -57,7 +57,7 @@ def build_index(
 ) -> HeldOutIndex:
     """Hold out 10 % of each genre's clips, at least one and at most MAX_HELD_OUT, in `folder`, each named by its hash.
 
-    A pass that came to its end is not repeated. known_genres: those that a fine-tuned base tells, in the order of its
+    A scan that came to its end is not repeated. known_genres: those that a fine-tuned base tells, in the order of its
     outputs. Raises TrainingError.
     """
     if not (folder / _INDEX).is_file():
@@ -66,7 +66,7 @@ def build_index(
 
 
 def genre_names(clips: datasets.IterableDataset) -> list[str] | None:
-    """The names of the genres, where the data set lists them; else they are text."""
+    """The names of the genres where the data set lists them; None where each clip has its genre as text."""
     feature = clips.features["genre"]
     return list(feature.names) if isinstance(feature, datasets.ClassLabel) else None
 
@@ -86,46 +86,65 @@ def _scan(
     max_duration_s: float,
     known_genres: Sequence[str] | None,
 ) -> None:
-    """Write the held-out clips and the index, which comes last, so that a pass that was cut short begins again."""
+    """Write the held-out clips, then the index: a scan that was cut short begins again."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = genre_names(clips)
-    held: defaultdict[str, _LowestHashes] = defaultdict(lambda: _LowestHashes(folder, seed))
-    counts: Counter[str] = Counter()
-    copies: Counter[str] = Counter()
-    skipped: dict[str, str] = {}
-    last_genre, run_bytes, longest_run_bytes = "", 0, 0
+    scan = _Scan(folder, seed)
     for clip in tqdm(clips, desc="Setting clips aside", unit="clip"):
-        genre = genre_of(clip, names)
-        run_bytes = len(clip["audio"]["bytes"]) + (run_bytes if genre == last_genre else 0)
-        last_genre, longest_run_bytes = genre, max(run_bytes, longest_run_bytes)
-        found = check(clip["audio"], max_duration_s)
-        digest = found["digest"]
-        if found["problem"]:
-            logger.warning("Skipped %s", found["problem"])
-            skipped[digest] = found["problem"]
-            continue
-        counts[genre] += 1
-        if digest in copies:
-            copies[digest] += 1
-        elif held[genre].offer(digest, clip["audio"]):
-            copies[digest] = 1
-            for dropped in held[genre].shrink(MAX_HELD_OUT):
-                del copies[dropped]
-    genres = sorted(counts) if names is None else names
-    _require_genres(genres, counts, known_genres)
-    held_out: dict[str, str] = {}
-    for genre in genres:
-        held[genre].shrink(max(1, round(HELD_OUT * counts[genre])))
-        of_genre = held[genre].digests()
-        if sum(copies[digest] for digest in of_genre) >= counts[genre]:
-            raise TrainingError(f"The clips of the genre {genre} are all the same file. It needs others.")
-        held_out |= dict.fromkeys(of_genre, genre)
-    trained = counts.total() - sum(copies[digest] for digest in held_out)
-    aside = HeldOutIndex(list(known_genres or genres), trained, held_out, skipped, longest_run_bytes)
+        scan.add(clip["audio"], genre_of(clip, names), max_duration_s)
+    genres = sorted(scan.counts) if names is None else names
+    _require_genres(genres, scan.counts, known_genres)
+    index = scan.index(genres, list(known_genres or genres))
     unfinished = folder / f"{_INDEX}.part"
-    unfinished.write_text(json.dumps(asdict(aside), indent=2), encoding="utf-8")
+    unfinished.write_text(json.dumps(asdict(index), indent=2), encoding="utf-8")
     os.replace(unfinished, folder / _INDEX)
+
+
+class _Scan:
+    """The running figures of a scan: clips by genre, copies of the held-out files, and the longest run of a genre."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self._held: defaultdict[str, _LowestHashes] = defaultdict(lambda: _LowestHashes(folder, seed))
+        self._copies: Counter[str] = Counter()
+        self._skipped: dict[str, str] = {}
+        self._last_genre = ""
+        self._run_bytes = self._longest_run_bytes = 0
+
+    def add(self, audio: sources.Example, genre: str, max_duration_s: float) -> None:
+        """Count a clip, and keep its file while its hash is among the lowest of its genre."""
+        self._note_run(genre, len(audio["bytes"]))
+        checked = check(audio, max_duration_s)
+        digest = checked["digest"]
+        if checked["problem"]:
+            logger.warning("Skipped %s", checked["problem"])
+            self._skipped[digest] = checked["problem"]
+            return
+        self.counts[genre] += 1
+        if digest in self._copies:
+            self._copies[digest] += 1
+        elif self._held[genre].offer(digest, audio):
+            self._copies[digest] = 1
+            for dropped in self._held[genre].shrink(MAX_HELD_OUT):
+                del self._copies[dropped]
+
+    def index(self, genres: Sequence[str], outputs: list[str]) -> HeldOutIndex:
+        """The index after the last clip, with 10 % of each genre held out. outputs: the genres in the model's order."""
+        held_out: dict[str, str] = {}
+        for genre in genres:
+            self._held[genre].shrink(max(1, round(HELD_OUT * self.counts[genre])))
+            digests = self._held[genre].digests()
+            if sum(self._copies[digest] for digest in digests) >= self.counts[genre]:
+                raise TrainingError(f"The clips of the genre {genre} are all the same file. It needs others.")
+            held_out |= dict.fromkeys(digests, genre)
+        trained = self.counts.total() - sum(self._copies[digest] for digest in held_out)
+        return HeldOutIndex(outputs, trained, held_out, self._skipped, self._longest_run_bytes)
+
+    def _note_run(self, genre: str, size: int) -> None:
+        self._run_bytes = size + (self._run_bytes if genre == self._last_genre else 0)
+        self._last_genre = genre
+        self._longest_run_bytes = max(self._run_bytes, self._longest_run_bytes)
 
 
 def _require_genres(genres: Sequence[str], counts: Counter[str], known_genres: Sequence[str] | None) -> None:
@@ -139,9 +158,9 @@ def _require_genres(genres: Sequence[str], counts: Counter[str], known_genres: S
 
 
 class _LowestHashes:
-    """The clips of one genre whose hash of seed and content is lowest, as files: the same in whatever order they come.
+    """The clips of one genre with the lowest hashes of seed and content, as files: the same for any order of clips.
 
-    Kept as a heap, the highest hash first.
+    A heap, the highest hash first.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -150,7 +169,7 @@ class _LowestHashes:
         self._ranked: list[tuple[int, str]] = []
 
     def offer(self, digest: str, audio: sources.Example) -> bool:
-        """Take the clip, unless there are enough that rank before it."""
+        """Keep the clip unless there are enough with lower hashes; tell whether it was kept."""
         rank = -int(hashlib.sha256(f"{self._seed}/{digest}".encode()).hexdigest(), 16)
         if len(self._ranked) == MAX_HELD_OUT and rank < self._ranked[0][0]:
             return False
@@ -159,11 +178,12 @@ class _LowestHashes:
         return True
 
     def shrink(self, count: int) -> list[str]:
-        """Drop clips until there are no more than `count`, and tell which."""
+        """Drop clips until at most `count` are left; returns the dropped ones."""
         dropped = [heapq.heappop(self._ranked)[1] for _ in range(len(self._ranked) - count)]
         for digest in dropped:
             (self._folder / digest).unlink()
         return dropped
 
     def digests(self) -> list[str]:
+        """The kept clips, the lowest hash first."""
         return [digest for _, digest in sorted(self._ranked, reverse=True)]

@@ -1,29 +1,30 @@
-"""Which clips a model is trained on, which choose its epoch, and which test it."""
+"""Splits clips into those that train a model, those that choose its epoch, and those that test it."""
 
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import datasets
 
 from training.data.clips import SYNTHETIC_MUSIC, Clips, clip_name
+from training.data.sources import Example
 from training.errors import TrainingError
-
-if TYPE_CHECKING:
-    from training.data.streaming import Stream
 
 logger = logging.getLogger(__name__)
 
 SplitName = Literal["random", "artist"]
 Part = Literal["train", "validation", "test"]
+Members = dict[Part, list[bool]]
+"""For each part, whether a clip belongs to it; in the order of the clips."""
 
 HELD_OUT = 0.1
+"""Fraction of the clips of each genre that a random split holds out."""
 
-# Of ten parts dealt, one tests and one chooses the epoch.
+# Artists are assigned to ten parts: one tests, one chooses the epoch, eight train.
 _PARTS = 10
 
 _LISTS = Path(__file__).parent / "gtzan"
@@ -38,12 +39,25 @@ _NO_ARTISTS = (
 )
 
 
+class TrainingStream(Protocol):
+    """Training clips that are read again in each epoch instead of stored."""
+
+    def __len__(self) -> int:
+        """Clips of an epoch."""
+
+    def epoch(self, number: int) -> Iterator[tuple[str, Example]]:
+        """Each clip once, with the hash of its file."""
+
+    def sample(self, count: int) -> datasets.Dataset:
+        """A few clips, in memory."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """Which clips of `dataset` train a model, choose its epoch, and test it.
+    """The clips of `dataset` that train a model, choose its epoch, and test it.
 
     name: for reports. indices: into `dataset`, ascending, by part. chosen_on_test: the test clips are the validation
-    clips. caution: how the split flatters the figures, None when it does not. stream: trains instead of clips of
+    clips. caution: how the split flatters the figures, None when it does not. stream: trains in place of clips of
     `dataset`, where they do not fit the disk.
     """
 
@@ -52,22 +66,26 @@ class Split:
     indices: Mapping[Part, list[int]]
     chosen_on_test: bool
     caution: str | None
-    stream: "Stream | None" = None
+    stream: TrainingStream | None = None
 
     @property
     def train(self) -> datasets.Dataset:
+        """Clips that train the model; none where a stream does."""
         return self.dataset.select(self.indices["train"])
 
     @property
     def validation(self) -> datasets.Dataset:
+        """Clips that choose the epoch."""
         return self.dataset.select(self.indices["validation"])
 
     @property
     def test(self) -> datasets.Dataset:
+        """Clips that test the model."""
         return self.dataset.select(self.indices["test"])
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Clips by part."""
         counts: dict[str, int] = {part: len(indices) for part, indices in self.indices.items()}
         return counts if self.stream is None else counts | {"train": len(self.stream)}
 
@@ -82,10 +100,12 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
         logger.warning("--split artist falls back to random: %s", _NO_ARTISTS)
         return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {RANDOM_CAUTION}")
     parts = _assign_artists(clips, _PARTS, seed)
-    test = [part == 0 for part in parts]
-    validation = [part == 1 for part in parts]
-    train = [part > 1 for part in parts]
-    return _build_split(clips, "artist", train, validation, test, None)
+    members: Members = {
+        "train": [part > 1 for part in parts],
+        "validation": [part == 1 for part in parts],
+        "test": [part == 0 for part in parts],
+    }
+    return _build_split(clips, "artist", members, caution=None)
 
 
 def folds(clips: Clips, count: int, seed: int) -> list[Split]:
@@ -93,17 +113,16 @@ def folds(clips: Clips, count: int, seed: int) -> list[Split]:
     known. Raises TrainingError when a genre has too few of them."""
     parts = _assign_artists(clips, count, seed)
     caution = None if _has_artists(clips) else _NO_ARTISTS
-    return [
-        _build_split(
-            clips,
-            f"fold {fold + 1} of {count}",
-            [part not in (fold, (fold + 1) % count) for part in parts],
-            [part == (fold + 1) % count for part in parts],
-            [part == fold for part in parts],
-            caution,
-        )
-        for fold in range(count)
-    ]
+    splits = []
+    for fold in range(count):
+        chooses = (fold + 1) % count
+        members: Members = {
+            "train": [part not in (fold, chooses) for part in parts],
+            "validation": [part == chooses for part in parts],
+            "test": [part == fold for part in parts],
+        }
+        splits.append(_build_split(clips, f"fold {fold + 1} of {count}", members, caution=caution))
+    return splits
 
 
 def _random(clips: Clips, seed: int) -> Split:
@@ -120,32 +139,32 @@ def _random(clips: Clips, seed: int) -> Split:
         count = max(1, round(HELD_OUT * len(ranked)))
         held_out.update(index for _, index in sorted(ranked)[:count])
     test = [index in held_out for index in range(len(clips.dataset))]
-    return _build_split(clips, "random", [not held for held in test], test, test, RANDOM_CAUTION)
+    members: Members = {"train": [not held for held in test], "validation": test, "test": test}
+    return _build_split(clips, "random", members, caution=RANDOM_CAUTION, chosen_on_test=True)
 
 
 def _fault_filtered(clips: Clips) -> Split:
     """GTZAN's fault-filtered lists (Kereliuk, Sturm and Larsen, 2015): 443, 197 and 290 clips."""
     names = _names(clips.dataset)
-    train, validation, test = (
-        [name in listed for name in names] for listed in map(_listed, ("train", "valid", "test"))
-    )
-    left_out = len(names) - sum(train) - sum(validation) - sum(test)
+    lists: dict[Part, str] = {"train": "train", "validation": "valid", "test": "test"}
+    members: Members = {part: [name in _listed(file) for name in names] for part, file in lists.items()}
+    left_out = len(names) - sum(map(sum, members.values()))
     logger.info("%d clips left out by the fault-filtered lists", left_out)
-    return _build_split(clips, "artist", train, validation, test, None)
+    return _build_split(clips, "artist", members, caution=None)
 
 
 def _build_split(
-    clips: Clips, name: str, train: list[bool], validation: list[bool], test: list[bool], caution: str | None
+    clips: Clips, name: str, members: Members, *, caution: str | None, chosen_on_test: bool = False
 ) -> Split:
-    _require_genres(clips, {"train": train, "validation": validation, "test": test})
-    _require_disjoint(clips, train, [held or chosen for held, chosen in zip(test, validation, strict=True)])
-    parts: dict[Part, list[bool]] = {"train": train, "validation": validation, "test": test}
-    indices = {part: [index for index, is_in in enumerate(member) if is_in] for part, member in parts.items()}
-    return Split(name, clips.dataset, indices, validation is test, caution)
+    _require_genres(clips, members)
+    held_out = [tests or chooses for tests, chooses in zip(members["test"], members["validation"], strict=True)]
+    _require_disjoint(clips, members["train"], held_out)
+    indices = {part: [index for index, is_in in enumerate(member) if is_in] for part, member in members.items()}
+    return Split(name, clips.dataset, indices, chosen_on_test, caution)
 
 
-def _require_genres(clips: Clips, parts: dict[str, list[bool]]) -> None:
-    for part, chosen in parts.items():
+def _require_genres(clips: Clips, members: Members) -> None:
+    for part, chosen in members.items():
         present = {genre for genre, is_chosen in zip(clips.dataset["genre"], chosen, strict=True) if is_chosen}
         if missing := [name for index, name in enumerate(clips.genres) if index not in present]:
             raise TrainingError(
@@ -155,7 +174,7 @@ def _require_genres(clips: Clips, parts: dict[str, list[bool]]) -> None:
 
 
 def _require_disjoint(clips: Clips, train: list[bool], held_out: list[bool]) -> None:
-    """The same file on both sides would be tested on what was learnt by heart."""
+    """Raise TrainingError when one file is on both sides: the test would ask what was learnt by heart."""
     names = _names(clips.dataset)
     # GTZAN repeats clips. The random split keeps them, as the published figures do, and its caution says so.
     known = _listed("excluded") if _is_gtzan(clips) else frozenset()
@@ -172,22 +191,22 @@ def _require_disjoint(clips: Clips, train: list[bool], held_out: list[bool]) -> 
 
 
 def _assign_artists(clips: Clips, parts: int, seed: int) -> list[int]:
-    """The part of each clip: artists, in an order drawn by `seed`, each to the part that has fewest clips of their
-    genre. A clip without a known artist is one of its own."""
+    """The part of each clip. Whole artists are assigned, in a seeded order, each to the part with the fewest clips of
+    its main genre. A clip without an artist counts as its own artist."""
     names, genres = _names(clips.dataset), clips.dataset["genre"][:]
     artists = _artists(clips) or names
     indices: dict[str, list[int]] = defaultdict(list)
     for index, artist in enumerate(artists):
         indices[artist].append(index)
     filled: dict[int, Counter[int]] = defaultdict(Counter)
-    dealt = [0] * len(names)
+    assigned = [0] * len(names)
     for artist in sorted(indices, key=lambda artist: _hash_key(seed, artist)):
         counts = filled[Counter(genres[index] for index in indices[artist]).most_common(1)[0][0]]
         part = min(range(parts), key=lambda part: (counts[part], part))
         for index in indices[artist]:
-            dealt[index] = part
+            assigned[index] = part
             filled[genres[index]][part] += 1
-    return dealt
+    return assigned
 
 
 def _artists(clips: Clips) -> list[str] | None:
@@ -204,12 +223,12 @@ def _artists(clips: Clips) -> list[str] | None:
 
 
 def _has_artists(clips: Clips) -> bool:
-    """A program composed each clip of synthetic music anew: each is by an artist of its own."""
+    """Whether artists are known. Each clip of synthetic music is composed anew, as if by an artist of its own."""
     return clips.name == SYNTHETIC_MUSIC or _artists(clips) is not None
 
 
 def _is_gtzan(clips: Clips) -> bool:
-    """Nearly all names of the fault-filtered lists are there. Synthetic music bears the same names."""
+    """Whether nearly all names of the fault-filtered lists are there. Synthetic music bears the same names."""
     if clips.name == SYNTHETIC_MUSIC:
         return False
     listed = _listed("train") | _listed("valid") | _listed("test")
@@ -231,6 +250,6 @@ def _hash_key(seed: int, name: str) -> bytes:
 
 
 def _names(dataset: datasets.Dataset) -> Sequence[str]:
-    """The clips' names, without reading their bytes. A clip that has none is named by its place."""
+    """The clips' names, without reading their bytes. A clip without a name is named by its index."""
     paths = dataset.flatten().select_columns("audio.path")["audio.path"]
     return [clip_name(path) if path else str(index) for index, path in enumerate(paths)]

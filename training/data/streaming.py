@@ -1,4 +1,4 @@
-"""Training on clips that do not fit the disk: all that were not held out are read anew in each epoch."""
+"""Trains on clips that do not fit the disk: all that were not held out are read anew in each epoch."""
 
 import hashlib
 import logging
@@ -16,34 +16,34 @@ from training.data import sources
 from training.data.clips import Clips, data_set_name, open_clip
 from training.data.held_out import HeldOutIndex, build_index, genre_names, genre_of
 from training.data.inputs import EpochSeeded, Inputs, TrainingWindows
-from training.data.splits import RANDOM_CAUTION, Part, Split
+from training.data.splits import RANDOM_CAUTION, Part, Split, TrainingStream
 
 logger = logging.getLogger(__name__)
 
 SHUFFLED_BYTES = 128 * 2**20
-"""Of encoded clips, that are in memory to be drawn from, in each process that reads."""
+"""Size of the shuffle buffer in bytes of encoded audio, per reader process."""
 
 
 class Stream:
-    """The clips to train on, in an order of its own in each epoch.
+    """The clips of a stream that were not held out, in another order in each epoch.
 
     Shards (the files of a folder, those of a data set on the Hub) come in a random order, and clips are drawn from a
     buffer of so many bytes. An archive is one shard.
     """
 
-    def __init__(self, clips: datasets.IterableDataset, aside: HeldOutIndex, seed: int, shuffled_bytes: int) -> None:
+    def __init__(self, clips: datasets.IterableDataset, index: HeldOutIndex, seed: int, shuffled_bytes: int) -> None:
         self._names = genre_names(clips)
         # The buffer of datasets counts clips, whatever their size.
         self._clips = clips.shuffle(seed=seed, buffer_size=1)
-        self._aside = aside
+        self._index = index
         self._seed = seed
         self._shuffled_bytes = shuffled_bytes
 
     def __len__(self) -> int:
-        return self._aside.trained
+        return self._index.trained
 
     def epoch(self, number: int) -> Iterator[tuple[str, sources.Example]]:
-        """Each clip once, with its digest; of a DataLoader's worker, its share of them. genre: index of the genre."""
+        """Each clip once with the hash of its file; a DataLoader worker reads its share. genre: index of the genre."""
         self._clips.set_epoch(number)
         worker = get_worker_info()
         rng = np.random.default_rng([self._seed, number, worker.id if worker else 0])
@@ -54,11 +54,11 @@ class Stream:
         return datasets.Dataset.from_list([clip for _, clip in islice(self.epoch(0), count)])
 
     def _trained(self) -> Iterator[tuple[str, sources.Example]]:
-        left_out = self._aside.held_out.keys() | self._aside.skipped.keys()
+        left_out = self._index.held_out.keys() | self._index.skipped.keys()
         for clip in self._clips:
             digest = hashlib.sha256(open_clip(clip["audio"]).getbuffer()).hexdigest()
             if digest not in left_out:
-                genre = self._aside.genres.index(genre_of(clip, self._names))
+                genre = self._index.genres.index(genre_of(clip, self._names))
                 yield digest, {"audio": clip["audio"], "genre": genre}
 
 
@@ -68,7 +68,7 @@ class StreamedWindows(EpochSeeded, IterableDataset[Inputs]):
     With several processes, accelerate lets the first one read and hands out what it read.
     """
 
-    def __init__(self, stream: Stream, windows: TrainingWindows) -> None:
+    def __init__(self, stream: TrainingStream, windows: TrainingWindows) -> None:
         super().__init__()
         self._stream = stream
         self._windows = windows
@@ -101,8 +101,8 @@ def stream_clips(
     Raises TrainingError.
     """
     clips, revision = sources.stream_dataset(arguments)
-    aside = build_index(clips, folder, seed, arguments.max_duration_s, known_genres)
-    if clips.num_shards == 1 and aside.longest_run_bytes > shuffled_bytes / 2:
+    index = build_index(clips, folder, seed, arguments.max_duration_s, known_genres)
+    if clips.num_shards == 1 and index.longest_run_bytes > shuffled_bytes / 2:
         logger.warning(
             "The clips come sorted by genre, and the buffer of %d MB hardly mixes them: training suffers. Unpack the "
             "archive into a folder, or mix it.",
@@ -110,15 +110,15 @@ def stream_clips(
         )
     held_out = datasets.Dataset.from_dict(
         {
-            "audio": [{"bytes": None, "path": str(folder / digest)} for digest in aside.held_out],
-            "genre": [aside.genres.index(genre) for genre in aside.held_out.values()],
+            "audio": [{"bytes": None, "path": str(folder / digest)} for digest in index.held_out],
+            "genre": [index.genres.index(genre) for genre in index.held_out.values()],
         },
-        features=sources.features(aside.genres),
+        features=sources.features(index.genres),
     )
-    found = Clips(held_out, tuple(aside.held_out), data_set_name(arguments), revision, tuple(aside.skipped.values()))
+    found = Clips(held_out, tuple(index.held_out), data_set_name(arguments), revision, tuple(index.skipped.values()))
     everything = list(range(len(held_out)))
     indices: dict[Part, list[int]] = {"train": [], "validation": everything, "test": everything}
-    stream = Stream(clips, aside, seed, shuffled_bytes)
+    stream = Stream(clips, index, seed, shuffled_bytes)
     return found, Split("random", held_out, indices, chosen_on_test=True, caution=RANDOM_CAUTION, stream=stream)
 
 

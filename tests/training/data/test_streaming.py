@@ -17,7 +17,7 @@ from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
 from training.data.inputs import TrainingWindows
-from training.data.splits import Split
+from training.data.splits import Split, TrainingStream
 from training.data.streaming import Stream, StreamedWindows, mixed, stream_clips
 from training.errors import TrainingError
 
@@ -50,7 +50,7 @@ def _digests(folder: Path) -> set[str]:
     return {hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.rglob("*.wav") if file.name[0] != "b"}
 
 
-def _stream(split: Split) -> Stream:
+def _stream(split: Split) -> TrainingStream:
     assert split.stream is not None
     return split.stream
 
