@@ -55,7 +55,7 @@ def _stream(split: Split) -> TrainingStream:
     return split.stream
 
 
-def _epoch(stream: Stream, number: int) -> list[str]:
+def _epoch(stream: TrainingStream, number: int) -> list[str]:
     return [digest for digest, _ in stream.epoch(number)]
 
 
