@@ -8,7 +8,7 @@ DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 10 --max_du
 	--auto_precision all --use_cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-browser test-slow bench bench-train bench-recipes fuzz soak check audit sbom lock
+.PHONY: help env demo check test test-browser test-slow bench bench-train bench-recipes fuzz soak audit sbom lock
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

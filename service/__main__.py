@@ -29,7 +29,9 @@ def main() -> int:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(map(str, problem["loc"])).upper()
-            sys.stderr.write(f"{name}: {problem['msg']}. Set the environment variable {name}; README.md lists all.\n")
+            sys.stderr.write(
+                f"{name}: {problem['msg']}. Set the environment variable {name}; docs/configuration.md lists all.\n"
+            )
         return 2
     logs.configure(settings.log_level, settings.log_format)
     with scratch_folder() as scratch:
