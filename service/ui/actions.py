@@ -12,7 +12,7 @@ import gradio as gr
 
 from service.classification.classifier import Classifier
 from service.errors import NotReady, ServiceError
-from service.schemas import Classification
+from service.schemas import Classification, Span
 from service.ui.hardening.uploads import upload_dir
 from service.ui.session import PartialAnswer, QueuedUpdate, WaitingLine, listen
 from service.ui.views import answer, multi_upload, results_table, timeline, wording
@@ -72,12 +72,12 @@ class Actions:
             (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)
             for span in spans
         ]
-        telling = max(spans, key=lambda span: next(score.score for score in span.scores if score.label == heard.genre))
+        most_typical = max(spans, key=lambda span: _score_of(span, heard.genre))
         genres = [score.label for score in heard.scores]
         return (
             results,
             *self._table(results),
-            gr.Dropdown(parts, value=telling.start_s),
+            gr.Dropdown(parts, value=most_typical.start_s),
             gr.Dropdown(genres, value=heard.genre),
             gr.Accordion(visible=True),
         )
@@ -85,11 +85,11 @@ class Actions:
     async def batch(self, results: list[Result], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, results, table, downloads) after each file."""
         files = multi_upload.files_of(event._data)
-        told = -math.inf
+        shown_at = -math.inf
         for position, (name, path) in enumerate(files, 1):
             # The whole table each time: not more often than somebody can look.
-            if path and time.monotonic() - told > _INTERVAL_S:
-                told = time.monotonic()
+            if path and time.monotonic() - shown_at > _INTERVAL_S:
+                shown_at = time.monotonic()
                 yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
             row = await self._row(name, path) if path else results_table.failure(name, wording.NOT_SENT)
             results = [*results, row][-results_table.MOST_RESULTS :]
@@ -130,11 +130,13 @@ class Actions:
         return gr.HTML(html, visible=True)
 
     def readiness(self) -> tuple[Any, Any]:
-        """(notice, timer): asked again and again until the model is there."""
+        """(notice, timer): polled until the model is loaded, then says what the model does not know."""
         try:
-            _ = self._classifier.engine
+            engine = self._classifier.engine
         except NotReady as error:
             return _say(f"{error.title}. This page goes on by itself."), gr.Timer(active=True)
+        if engine.artefact.trained_on and engine.artefact.trained_on.synthetic:
+            return _say(wording.SYNTHETIC), gr.Timer(active=False)
         return gr.HTML(visible=False), gr.Timer(active=False)
 
     @contextmanager
@@ -156,6 +158,10 @@ class Actions:
         except Exception:
             logger.exception("the page failed")
             raise _Trouble(wording.FAILED) from None
+
+
+def _score_of(span: Span, genre: str) -> float:
+    return next(score.score for score in span.scores if score.label == genre)
 
 
 def _say(text: str, *, alert: bool = False) -> Any:

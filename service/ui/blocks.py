@@ -1,24 +1,24 @@
 """The page, built of Gradio's parts: what is where, and what happens when."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
-from gradio_client.utils import is_http_url_like
 
 from service.classification.classifier import Classifier
+from service.ui import scripts
 from service.ui.actions import Actions
 from service.ui.examples import as_upload, examples
-from service.ui.hardening.uploads import upload_dir
-from service.ui.views import multi_upload, results_table, snippets, timeline, wording
+from service.ui.hardening.patches import refuse_urls
+from service.ui.hardening.uploads import KEPT_S, upload_dir
+from service.ui.views import multi_upload, results_table, snippets, wording
 
 _TITLE = "Music genre"
 _INTRODUCTION = """# What genre is this?
 Drop a recording, hold the microphone to the music, or try an example. mp3, m4a, wav, flac, ogg and most others work."""
 
-# (how often to look, age to delete at) in seconds: an upload is kept while its visitor may still play it.
-_DELETE_UPLOADS_S = (300, 1_800)
+# Gradio's own cleaner: (how often it looks, age that it deletes at) in seconds.
+_DELETE_UPLOADS_S = (300, KEPT_S)
 _VISIT_S = 3_600
 _POLL_S = 1.0
 
@@ -79,12 +79,12 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
                 waveform_options=gr.WaveformOptions(show_recording_waveform=False),
                 elem_id="recording",
             )
-            _refuse_urls(audio)
+            refuse_urls(audio, wording.UPLOAD_FIRST)
             with gr.Row():
                 button = gr.Button("Tell the genre", variant="primary")
                 # Browsers call webm and mp4 videos, which the recorder above does not take.
                 other = gr.UploadButton("From a video file")
-                _refuse_urls(other)
+                refuse_urls(other, wording.UPLOAD_FIRST)
             chosen = gr.Dataset(
                 label="Examples: synthetic music, composed by a program",
                 components=[gr.Textbox(visible=False)],
@@ -95,7 +95,7 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
             notice = gr.HTML(wording.notice("The answer appears here."))
             answer = gr.HTML(visible=False)
             scores = gr.Label(label="All genres", visible=False, show_heading=False)
-    sections = gr.HTML(visible=False, js_on_load=timeline.SCRIPT)
+    sections = gr.HTML(visible=False, js_on_load=scripts.TIMELINE)
     with gr.Accordion("Look inside", open=False, visible=False) as inside:
         with gr.Row():
             part = gr.Dropdown(label="Part of the recording")
@@ -144,7 +144,7 @@ def _compare(
     actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML, max_upload_bytes: int
 ) -> None:
     gr.Markdown("Everything heard in this visit. Drop several files together to fill the table row by row.")
-    drop = gr.HTML(multi_upload.render(max_upload_bytes), js_on_load=multi_upload.SCRIPT)
+    drop = gr.HTML(multi_upload.render(max_upload_bytes), js_on_load=scripts.MULTI_UPLOAD)
     notice = gr.HTML(visible=False)
     for part in (table, downloads):
         part.render()  # type: ignore[no-untyped-call]
@@ -169,19 +169,4 @@ def _code(blocks: gr.Blocks) -> None:
     with gr.Tab("JavaScript"):
         javascript = gr.Code(language="javascript", label="JavaScript", interactive=False, wrap_lines=True)
     address = gr.Textbox(visible=False)
-    blocks.load(snippets.snippets, address, [curl, python, javascript], js=snippets.ADDRESS, **_QUIET)
-
-
-def _refuse_urls(component: gr.Audio | gr.UploadButton) -> None:
-    """Gradio takes a URL in place of an upload, and would download it without a limit.
-
-    On the object, as a subclass of a component makes Gradio write a stub file beside its source.
-    """
-    move = component.async_move_resource_to_block_cache
-
-    async def move_upload(url_or_path: str | Path | None) -> str | None:
-        if url_or_path is not None and is_http_url_like(str(url_or_path)):
-            raise gr.Error(wording.UPLOAD_FIRST, print_exception=False)
-        return await move(url_or_path)
-
-    component.async_move_resource_to_block_cache = move_upload  # type: ignore[method-assign, assignment]
+    blocks.load(snippets.snippets, address, [curl, python, javascript], js=scripts.ADDRESS, **_QUIET)

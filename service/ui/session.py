@@ -68,10 +68,10 @@ async def listen(
     `Classifier.classify` raises.
     """
     with line.place() as ahead:
-        told = 0
+        last_shown = 0
         while waiting := ahead():
-            if waiting != told:
-                told = waiting
+            if waiting != last_shown:
+                last_shown = waiting
                 yield QueuedUpdate(f"In line: {_recordings(waiting)} before yours. It starts by itself.")
             await asyncio.sleep(_INTERVAL_S)
         async with aclosing(_listen_when_ready(classifier, file)) as updates:
@@ -124,10 +124,10 @@ async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> 
 
     work = asyncio.create_task(classifier.classify(file, timeline=timeline, on_progress=note))
     try:
-        told = 0
+        last_shown = 0
         while not (await asyncio.wait({work}, timeout=_INTERVAL_S))[0]:
-            if newest and outline and newest.done > told and newest.done < newest.total:
-                told = newest.done
+            if newest and outline and newest.done > last_shown and newest.done < newest.total:
+                last_shown = newest.done
                 yield PartialAnswer(newest.answer(), np.concatenate(outline), newest.done, newest.total)
         answer = work.result()
         assert newest is not None

@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's own theme with the fonts of the visitor's machine, and what its parts do not have."""
+"""Theme of the page: Gradio's own with the fonts of the visitor's machine, and page.css."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ CODE_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "monospace"]
 
 
 def theme() -> gr.themes.Base:
+    """Gradio's soft theme with readable contrasts."""
     made: gr.themes.Base = gr.themes.Soft(
         primary_hue="indigo",
         neutral_hue="slate",

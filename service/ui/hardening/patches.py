@@ -1,10 +1,13 @@
-"""The form that carries an upload of the page: recordings and nothing else, a few at most; and how far it has come."""
+"""Patches of Gradio: uploads that are bounded, no URLs in place of uploads, tracebacks as lines of our log."""
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio import queueing, route_utils, routes
+from gradio_client.utils import is_http_url_like
 from starlette.formparsers import MultiPartException
 
 from service.errors import error_location
@@ -15,8 +18,41 @@ _MAX_FILES = 10
 _MAX_UPLOADS = 1_000
 
 
+def replace(owner: object, name: str, replacement: object) -> None:
+    """Replace an attribute of Gradio. Raises AttributeError when this version of Gradio has none of that name."""
+    getattr(owner, name)
+    setattr(owner, name, replacement)
+
+
+def patch_gradio_uploads() -> None:
+    """Bound the form that carries an upload, and the uploads whose progress is kept."""
+    replace(route_utils, "GradioMultiPartParser", _UploadForm)
+    replace(routes, "file_upload_statuses", UploadProgress())
+
+
+def patch_gradio_tracebacks() -> None:
+    """Log where Gradio failed instead of printing a traceback, which quotes what visitors send."""
+    for module in (queueing, route_utils, routes):
+        replace(module, "traceback", _TracebackLog)
+
+
+def refuse_urls(component: gr.Audio | gr.UploadButton, message: str) -> None:
+    """Show `message` instead of downloading a URL that a visitor sends in place of an upload, without a limit.
+
+    On the object, as a subclass of a component makes Gradio write a stub file beside its source.
+    """
+    move = component.async_move_resource_to_block_cache
+
+    async def move_upload(url_or_path: str | Path | None) -> str | None:
+        if url_or_path is not None and is_http_url_like(str(url_or_path)):
+            raise gr.Error(message, print_exception=False)
+        return await move(url_or_path)
+
+    replace(component, "async_move_resource_to_block_cache", move_upload)
+
+
 class _UploadForm(route_utils.GradioMultiPartParser):
-    """Gradio's, which keeps any text in memory, and any number of files."""
+    """Gradio's form parser, which by itself keeps any text in memory, and any number of files."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options | {"max_files": _MAX_FILES})
@@ -27,8 +63,12 @@ class _UploadForm(route_utils.GradioMultiPartParser):
             raise MultiPartException("Only files can be uploaded.")
 
 
-class _Progress(route_utils.FileUploadProgress):
-    """Gradio's, which keeps whatever was ever asked for."""
+class UploadProgress(route_utils.FileUploadProgress):
+    """Gradio's progress of uploads, which by itself keeps every upload id that was ever asked for."""
+
+    def __init__(self, max_uploads: int = _MAX_UPLOADS) -> None:
+        super().__init__()
+        self._max_uploads = max_uploads
 
     def track(self, upload_id: str) -> None:
         super().track(upload_id)
@@ -41,26 +81,13 @@ class _Progress(route_utils.FileUploadProgress):
     def _forget(self) -> None:
         kept: dict[str, Any]
         for kept in (self._statuses, self._signals):
-            while len(kept) > _MAX_UPLOADS:
+            while len(kept) > self._max_uploads:
                 del kept[next(iter(kept))]
 
 
-def bound() -> None:
-    """Have Gradio use them."""
-    setattr(route_utils, "GradioMultiPartParser", _UploadForm)  # noqa: B010
-    routes.file_upload_statuses = _Progress()
-
-
-class _Log:
-    """What those modules use of `traceback`."""
+class _TracebackLog:
+    """The one function of `traceback` that Gradio's modules use."""
 
     @staticmethod
     def print_exc() -> None:
-        logger.warning(
-            "the page's framework failed at what a visitor asked", extra={"reason": error_location(sys.exception())}
-        )
-
-
-def to_log() -> None:
-    for module in (queueing, route_utils, routes):
-        setattr(module, "traceback", _Log)  # noqa: B010
+        logger.warning("Gradio event handler failed", extra={"reason": error_location(sys.exception())})

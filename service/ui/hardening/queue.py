@@ -1,6 +1,6 @@
-"""Visitors of the page who ask and never fetch an answer: their work ends soon, and so does what is kept for them.
+"""Limits on Gradio's queue: events of clients that do not read their results are cancelled and dropped.
 
-Gradio ends the work of visitors whose stream of answers breaks off, not of those who have never opened one.
+Gradio ends the work of clients whose stream of answers breaks off, not of those that have never opened one.
 """
 
 import re
@@ -8,39 +8,47 @@ import time
 from typing import Any
 
 from service.runtime.periodic import run_periodically
+from service.ui.hardening.patches import replace
 
 _LOOK_S = 5.0
 
-# A page reads at once, and somebody with curl soon after.
+# A browser reads its answers at once, and a person with curl soon after.
 _UNREAD_S = 60.0
 _MAX_UNREAD = 50
 
-# Of those whose answers are not all read.
-_MAX_VISITORS = 1_000
+# Clients whose answers are not all read.
+_MAX_SESSIONS = 1_000
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
-class Visitors:
-    """Those of Gradio's `queue`. Used from the event loop only."""
+class QueueLimits:
+    """Bounds the sessions of Gradio's `queue`. Used from the event loop only.
+
+    max_sessions: clients with unread answers; one more displaces the one that waited longest. unread_s: seconds
+    after which a client that reads nothing is forgotten; max_unread: answers after which it is.
+    """
 
     def __init__(self, queue: Any) -> None:
+        self.max_sessions = _MAX_SESSIONS
+        self.unread_s = _UNREAD_S
+        self.max_unread = _MAX_UNREAD
         self._queue = queue
         self._push = queue.push
-        queue.push = self._admit
-        # Of no use here, as the route that shows it is closed; and an event whose summary fails is kept for ever.
-        queue.compute_analytics_summary = lambda _: {}
+        replace(queue, "push", self._admit)
+        # The route that shows the summary is closed, and an event whose summary fails would be kept for ever.
+        replace(queue, "compute_analytics_summary", lambda _: {})
         self._unread_since: dict[str, float] = {}
 
     async def watch(self) -> None:
-        """Look now and every few seconds. Meant to be cancelled."""
+        """Look now and every few seconds, until cancelled."""
         await run_periodically(lambda: self._look(time.monotonic()), _LOOK_S)
 
     async def _admit(self, body: Any, request: Any, username: str | None) -> tuple[bool, Any, str]:
-        """In place of the queue's own `push`: what it answers, with bounds on what it keeps."""
+        """Replaces the queue's `push`: the same answer, with bounds on what is kept."""
         if body.session_hash is not None and not _NAME.fullmatch(body.session_hash):
             return False, "A session_hash is made of up to 64 letters, digits, - and _.", "error"
-        if len(self._queue.pending_event_ids_session) >= _MAX_VISITORS:
-            # In favour of those who read.
+        if len(self._queue.pending_event_ids_session) >= self.max_sessions:
+            # Clients that read come first.
             if not (unread := self._unread()):
                 return False, "Too many visitors at the same time. Try again later.", "queue_full"
             await self._forget(unread[0])
@@ -50,18 +58,18 @@ class Visitors:
     async def _look(self, now: float) -> None:
         self._unread_since = {name: self._unread_since.get(name, now) for name in self._unread()}
         for name, since in self._unread_since.items():
-            # Gone already, where its stream broke off while another was forgotten.
+            # The session is gone already where its stream broke off while another was forgotten.
             messages = self._queue.pending_messages_per_session.get(name)
-            if messages and (now - since >= _UNREAD_S or messages.qsize() > _MAX_UNREAD):
+            if messages and (now - since >= self.unread_s or messages.qsize() > self.max_unread):
                 await self._forget(name)
-        # Who has read everything is kept as well, and in the end displaces somebody who is still waiting.
+        # Gradio also keeps sessions that have read everything, which would displace those that still wait.
         events = self._queue.pending_event_ids_session
         for name in [name for name, waiting in events.items() if not waiting]:
             del events[name]
             self._queue.pending_messages_per_session.pop(name, None)
 
     def _unread(self) -> list[str]:
-        """Those with messages that nobody has fetched, the oldest first."""
+        """Sessions with messages that were not fetched, the oldest first."""
         messages = list(self._queue.pending_messages_per_session.items())
         return [name for name, unread in messages if unread.qsize()]
 

@@ -1,5 +1,5 @@
-"""Which routes of the page's framework are open, in plain ASGI. It has far more than the page needs: some fetch URLs,
-read files or answer without a login, and a new version may bring others."""
+"""Closes the routes of Gradio that the page does not need: some fetch URLs, read files or answer without a login, and a
+new version may bring others."""
 
 import errno
 import logging
@@ -17,14 +17,15 @@ logger = logging.getLogger(__name__)
 _API = "/gradio_api"
 _FILE = f"{_API}/file="
 _UPLOAD = f"{_API}/upload"
-_ROUTES = {"", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"} | {
-    f"{_API}{route}"
-    for route in ("/app_id", "/info", "/upload", "/upload_progress", "/queue/join", "/queue/data", "/queue/status")
-    + ("/cancel", "/reset", "/startup-events", "/theme.css")
-}
-_ANSWERS = (f"{_API}/queue/data", f"{_API}/call/")
+_PAGE_ROUTES = ("", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt")
+_API_ROUTES = (
+    *("/app_id", "/info", "/upload", "/upload_progress", "/queue/join", "/queue/data", "/queue/status"),
+    *("/cancel", "/reset", "/startup-events", "/theme.css"),
+)
+_ROUTES = {*_PAGE_ROUTES, *(f"{_API}{route}" for route in _API_ROUTES)}
+_STREAMS = (f"{_API}/queue/data", f"{_API}/call/")
 _FOLDERS = ("/assets/", "/static/", "/svelte/", f"{_API}/call/", f"{_API}/heartbeat/", _FILE)
-# What a visitor sends besides recordings, such as the names of fifty of them: the framework keeps all of it.
+# Messages besides recordings, such as the names of fifty of them: Gradio keeps all of a message.
 _MESSAGE_BYTES = 64_000
 _MESSAGE_S = 30.0
 _MAX_QUERY_BYTES = 512
@@ -50,44 +51,59 @@ class PageRoutesMiddleware:
         if scope["type"] != "http" or not is_below(scope["path"], self.page):
             return await self.app(scope, receive, send)
         route = scope["path"].removeprefix(self.page)
-        known = route.rstrip("/") in _ROUTES or route.startswith(_FOLDERS) and "://" not in route
-        if not known or len(scope["query_string"]) > _MAX_QUERY_BYTES:
+        if not _is_open(route) or len(scope["query_string"]) > _MAX_QUERY_BYTES:
             return await problems.http_problem(404, "Not Found", "Not Found")(scope, receive, send)
-
-        is_file = route.startswith(_FILE)
-        started = failed = False
-
-        async def send_ours(message: Message) -> None:
-            nonlocal started, failed
-            if message["type"] == "http.response.start":
-                started = True
-                # The framework answers its own failures in plain text, and raises them afterwards.
-                failed = message["status"] == 500
-                if is_file:
-                    _keep_file_headers(message)
-            if not failed:
-                await send(message)
-
         app = self.app if route.rstrip("/") == _UPLOAD else self._small
+        answer = _Answer(send, is_file=route.startswith(_FILE))
         try:
-            await app(scope, receive, send_ours)
+            await app(scope, receive, answer.send)
         except Exception as error:
-            if failed and isinstance(error, OSError) and error.errno in _NO_ROOM:
-                logger.error("An upload could not be stored: %s", error.strerror)
-                return await problems.problem(StorageFull())(scope, receive, send)
-            if started and not failed and not route.startswith(_ANSWERS):
-                raise
-            # Without its message, which quotes the visitor.
-            logger.warning("the page's framework failed at a request", extra={"reason": error_location(error)})
-            if started and not failed:
-                # Told in the stream itself: nobody knows a visitor of that name, or not any more.
-                return await send({"type": "http.response.body"})
-            failed = True
-        if failed:
-            await problems.internal_error()(scope, receive, send)
+            await self._fail(error, answer, route, scope, receive)
+        else:
+            if answer.failed:
+                await problems.internal_error()(scope, receive, send)
+
+    async def _fail(self, error: Exception, answer: "_Answer", route: str, scope: Scope, receive: Receive) -> None:
+        """Answer a request on which Gradio raised, without the words of the error, which quote the visitor."""
+        if answer.failed and isinstance(error, OSError) and error.errno in _NO_ROOM:
+            logger.error("An upload could not be stored: %s", error.strerror)
+            return await problems.problem(StorageFull())(scope, receive, answer.pass_on)
+        is_begun = answer.started and not answer.failed
+        if is_begun and not route.startswith(_STREAMS):
+            raise error
+        logger.warning("Gradio failed at a request", extra={"reason": error_location(error)})
+        if is_begun:
+            # A stream of a session that Gradio does not know, or not any more, ends.
+            return await answer.pass_on({"type": "http.response.body"})
+        return await problems.internal_error()(scope, receive, answer.pass_on)
+
+
+class _Answer:
+    """Gradio's answer to one request. Its own failures (500), which it answers in plain text and then raises, are held
+    back; the headers of files are filtered."""
+
+    def __init__(self, send: Send, *, is_file: bool) -> None:
+        self.started = False
+        self.failed = False
+        self.pass_on = send
+        self._is_file = is_file
+
+    async def send(self, message: Message) -> None:
+        """Pass on a message, unless the answer is a failure of Gradio's."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.failed = message["status"] == 500
+            if self._is_file:
+                _keep_file_headers(message)
+        if not self.failed:
+            await self.pass_on(message)
+
+
+def _is_open(route: str) -> bool:
+    return route.rstrip("/") in _ROUTES or (route.startswith(_FOLDERS) and "://" not in route)
 
 
 def _keep_file_headers(message: Message) -> None:
-    """Asked for a range, the framework repeats the headers of the request in its answer, keys and cookies too."""
+    """Asked for a range, Gradio repeats the headers of the request in its answer, keys and cookies too."""
     headers = Headers(raw=message["headers"])
     message["headers"] = Headers({name: value for name, value in headers.items() if name in _FILE_HEADERS}).raw

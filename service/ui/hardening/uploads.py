@@ -1,4 +1,4 @@
-"""The recordings that the page was given: kept while their visitor may still play them, and never many."""
+"""Deletes uploads to the page after a while, and the oldest when there are many."""
 
 import asyncio
 import logging
@@ -12,20 +12,20 @@ from service.runtime.periodic import run_periodically
 logger = logging.getLogger(__name__)
 
 KEPT_S = 1_800
-"""Seconds that an upload is kept."""
+"""Seconds that an upload is kept: its visitor may still play it."""
 
-_SWEEP_S = 5.0
+_INTERVAL_S = 5.0
 
 
 def upload_dir() -> Path:
-    """Where the page's framework keeps uploads. As it says, without importing it, which takes seconds."""
+    """Gradio's upload directory, by Gradio's own rule, without importing Gradio, which takes seconds."""
     return Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir(), "gradio").resolve())
 
 
 async def delete_expired_periodically(folder: Path, *, max_bytes: int, partial_s: float) -> None:
-    """Sweep now and every few seconds. Meant to be cancelled."""
+    """Call `delete_expired` now and every few seconds, until cancelled."""
     await run_periodically(
-        lambda: asyncio.to_thread(delete_expired, folder, max_bytes=max_bytes, partial_s=partial_s), _SWEEP_S
+        lambda: asyncio.to_thread(delete_expired, folder, max_bytes=max_bytes, partial_s=partial_s), _INTERVAL_S
     )
 
 
@@ -46,7 +46,7 @@ def delete_expired(folder: Path, *, max_bytes: int, partial_s: float) -> None:
     total = sum(size for _, size, _ in files)
     now = time.time()
     for modified, size, path in sorted(files):
-        # A time to come is one of before the clock was set back.
+        # A time in the future is from before the clock was set back.
         age_s = now - modified if modified <= now else KEPT_S + 1
         if age_s > (partial_s if path.parent == folder else KEPT_S) or total > max_bytes:
             _delete(path, folder)
@@ -59,5 +59,5 @@ def _delete(path: Path, folder: Path) -> None:
         if path.parent != folder:
             path.parent.rmdir()
     except OSError as error:
-        # ENOTEMPTY among others: another file of the folder is still wanted.
+        # ENOTEMPTY among others: another file in the folder is kept.
         logger.debug("An upload or its folder stays: %s", error.strerror)

@@ -1,4 +1,4 @@
-"""The answer as people read it: the genre in large type, how sure, how much was heard, who answered."""
+"""The answer for people: the genre in large type, how sure, how much was heard, which model answered."""
 
 from html import escape
 

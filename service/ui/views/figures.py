@@ -1,4 +1,4 @@
-"""Matplotlib figures as pictures for the page, drawn in a thread of their own, one at a time."""
+"""Draws matplotlib figures as pictures for the page, in a thread of their own, one at a time."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from service.runtime.resources import lower_priority
 DPI = 100
 _TIMEOUT_S = 20
 
-# Each has a contrast of 3:1 or more to white and to the page's dark background, which a test computes.
+# Each colour has a contrast of 3:1 or more to white and to the page's dark background, which a test computes.
 _COLOURS = (
     "#3f7fd4", "#d9534f", "#2e9e5b", "#a35fd6", "#c77d0a",
     "#168f9e", "#d1499b", "#7a8a1f", "#8c6d5a", "#6f7890",
@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 
 class Pictures:
-    """Draws off the event loop."""
+    """Draws pictures off the event loop."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures", initializer=lower_priority)
 
     async def draw(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `function` returns. Raises TimeoutError when too many pictures wait before it."""
+        """Run `function` in the thread and return its result. Raises TimeoutError when too many pictures wait."""
         async with asyncio.timeout(_TIMEOUT_S):
             return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
 

@@ -1,14 +1,11 @@
-"""The request of the page as code, with the address under which its visitor reached it."""
+"""The page's request as code, with the address under which the browser reached the page."""
 
 import re
 
-# What a browser's address bar may hold before /ui. Anything else could be code once it is pasted.
+# Addresses that a browser may show before /ui. Anything else could be code once it is pasted.
 _BASE = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_~/%]*)?")
 
 _FALLBACK = "http://localhost:8000"
-
-#: A JavaScript function: the address of this page without the page itself.
-ADDRESS = "() => window.location.origin + window.location.pathname.replace(/\\/ui\\/?$/, '')"
 
 
 def snippets(base: str) -> tuple[str, str, str]:

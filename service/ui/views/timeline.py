@@ -1,4 +1,4 @@
-"""The timeline: the waveform, and beneath it each window, its genre as colour and its confidence as height."""
+"""Timeline of a recording: the waveform, and beneath it each window, its genre as colour, its confidence as height."""
 
 from html import escape
 from itertools import groupby
@@ -13,38 +13,20 @@ from service.ui.views.figures import DPI, colours, data_uri
 from service.ui.views.wording import clock, percent
 
 _WIDTH_PX, _HEIGHT_PX = 1_200, 200
-# Of a whole recording: one for three pixels.
+# Peaks of a whole recording, one for three pixels.
 _PEAKS = 400
 _MAX_SECTIONS = 60
 _TICKS = 5
 
-# Of both backgrounds, so that one picture does for light and dark.
+# Seen on both backgrounds, so that one picture does for light and dark.
 _WAVEFORM = "#7d8597"
 
 Peaks = npt.NDArray[np.float32]
 """float32 (n, 2): seconds, and the loudest sample around them in 0..1."""
 
-# Clicks and arrow keys arrive at a native slider that lies over the picture; the player follows, and moves it in turn.
-SCRIPT = """
-const player = () => document.querySelector('#recording audio');
-const play = (seconds) => {
-  const audio = player();
-  if (audio) { audio.currentTime = seconds; audio.play().catch(() => {}); }
-};
-element.addEventListener('input', (event) => play(Number(event.target.value)));
-element.addEventListener('click', (event) => {
-  const section = event.target.closest('button[data-start]');
-  if (section) play(Number(section.dataset.start));
-});
-document.addEventListener('timeupdate', (event) => {
-  const slider = element.querySelector('input');
-  if (slider && event.target === player()) slider.value = event.target.currentTime;
-}, true);
-"""
-
 
 def peaks_of(window: Window, sampling_rate: int, windows: int) -> Peaks:
-    """The outline of one of the `windows` of a recording: the more there are, the coarser each."""
+    """The outline of one of the `windows` of a recording; each has fewer peaks the more windows there are."""
     heard = np.abs(window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))])
     starts = np.unique(np.linspace(0, len(heard), max(1, _PEAKS // windows), endpoint=False).astype(int))
     peaks = np.stack([window.start_s + starts / sampling_rate, np.maximum.reduceat(heard, starts)], axis=1)

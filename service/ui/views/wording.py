@@ -1,4 +1,4 @@
-"""What the page says: numbers and errors in words that a listener understands."""
+"""Wording of the page: numbers and errors in words that a listener understands."""
 
 from html import escape
 
@@ -20,6 +20,10 @@ CHOOSE_FIRST = "Choose a recording first: drop a file, record one, or take an ex
 EXPIRED = "The upload has expired. Choose the recording again."
 UPLOAD_FIRST = "Upload the file through this page."
 NOT_SENT = "This file could not be sent: it is too large, or the connection broke."
+SYNTHETIC = (
+    "This model was trained on synthetic music, which a program composed. It knows nothing of real recordings: its "
+    "answers about them mean little."
+)
 FAILED = "Something went wrong on our side. Try again; if it stays so, tell whoever runs this page."
 
 _ERRORS: dict[type[ServiceError], str] = {
@@ -44,11 +48,12 @@ def explain(error: ServiceError) -> str:
 
 
 def sureness(confidence: float) -> str:
+    """A confidence in words."""
     return next(words for least, words in _SURE if confidence >= least)
 
 
 def percent(share: float) -> str:
-    """For reading, not for computing: no certainty is rounded up to 100 %."""
+    """A share for reading, not for computing: no certainty is rounded up to 100 %."""
     return f"{min(round(share * 100), 99) if share < 1 else 100} %"
 
 

@@ -1,4 +1,4 @@
-"""Visitors of the page who are after its memory, its time or its log."""
+"""Limits on Gradio's queue, against visitors who are after its memory, its time or its log."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ from contextlib import suppress
 
 import httpx2
 import pytest
-from gradio import routes
 
 from service.app import create_app
 from service.settings import Settings
-from service.ui.hardening import patches, queue
+from service.ui.hardening import queue
+from service.ui.hardening.patches import UploadProgress
 from tests.support.audio_files import encode, sweep
 from tests.support.serving import serving
 
@@ -23,11 +23,11 @@ UNREAD_S = 1.0
 @pytest.fixture(scope="module")
 def client(model_folder: object) -> Iterator[httpx2.Client]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(queue, "_UNREAD_S", UNREAD_S)
         patch.setattr(queue, "_LOOK_S", 0.1)
-        patch.setattr(queue, "_MAX_VISITORS", 30)
         app = create_app(Settings(model_id=str(model_folder)), on_startup_failure=lambda: None)
         with serving(app) as url, httpx2.Client(base_url=url, timeout=20) as client:
+            limits = app.state.page.queue_limits
+            limits.unread_s, limits.max_sessions = UNREAD_S, 30
             yield client
 
 
@@ -124,26 +124,27 @@ def test_an_upload_is_files_and_few(client: httpx2.Client) -> None:
     assert client.get(f"{API}/upload_progress", params={"upload_id": "x" * 1_000}).status_code == 404
 
 
-def test_what_is_kept_of_the_progress_of_uploads_is_bounded() -> None:
+def test_tracked_uploads_are_bounded() -> None:
     async def ask() -> None:
-        for number in range(3_000):
+        progress = UploadProgress(max_uploads=10)
+        for number in range(30):
             if number % 2:
-                routes.file_upload_statuses.track(str(number))
+                progress.track(str(number))
             with suppress(TimeoutError):
                 async with asyncio.timeout(0):
-                    await routes.file_upload_statuses.is_tracked(str(number))
-        assert await routes.file_upload_statuses.is_tracked("2999")
-        assert len(routes.file_upload_statuses._statuses) <= 1_001
-        assert len(routes.file_upload_statuses._signals) <= 1_001
+                    await progress.is_tracked(str(number))
+        assert await progress.is_tracked("29")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await progress.is_tracked("1")
 
-    patches.bound()
     asyncio.run(ask())
 
 
 def test_a_visitor_writes_nothing_into_the_log(
     client: httpx2.Client, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The framework printed its tracebacks, and in them the path as it came, line breaks included."""
+    """Gradio printed its tracebacks, and in them the path as it came, line breaks included."""
     forged = json.dumps({"level": "INFO", "message": "forged"})
     calls = client.get("/ui/config").json()["dependencies"]
     for call in calls:

@@ -287,7 +287,7 @@ def test_an_event_that_the_page_did_not_send_holds_no_files(event: object) -> No
 
 def test_a_batch_is_bounded() -> None:
     files = [{"name": "a", "path": None if number else "b"} for number in range(1_000)]
-    assert multi_upload.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (multi_upload.MOST_FILES - 1)]
+    assert multi_upload.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (multi_upload.MAX_FILES - 1)]
 
 
 def test_a_spreadsheet_runs_no_file_name() -> None:

@@ -18,7 +18,7 @@ from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
 from training.data.inputs import TrainingWindows
 from training.data.splits import Split, TrainingStream
-from training.data.streaming import Stream, StreamedWindows, mixed, stream_clips
+from training.data.streaming import StreamedWindows, mixed, stream_clips
 from training.errors import TrainingError
 
 _PER_GENRE = 30
