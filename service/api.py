@@ -1,9 +1,10 @@
-"""The HTTP routes: thin, typed, each a few lines over what it is given."""
+"""The HTTP routes."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
+from asgi_correlation_id import correlation_id
 from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -32,10 +33,10 @@ from service.schemas import Classification, Health, ModelCard
 T = TypeVar("T")
 
 router = APIRouter()
-"""What needs a key, once there are any."""
+"""Routes that need a key, once there are keys."""
 
 open_router = APIRouter()
-"""What `gate.OPEN` lists."""
+"""Routes that need no key: those of `authentication.PUBLIC_PATHS`."""
 
 
 def _classifier(request: Request) -> Classifier:
@@ -52,7 +53,7 @@ Recording = Annotated[UploadFile, File(description="The recording.", json_schema
 
 
 async def _one_file(request: Request, file: Recording) -> UploadFile:
-    # The framework would take the last of several and say nothing of the others.
+    # FastAPI would take the last of several files and say nothing of the others.
     if len((await request.form()).getlist("file")) > 1:
         raise InvalidParameter("Send the audio as multipart/form-data in one field `file`, one recording a request.")
     return file
@@ -104,7 +105,8 @@ async def classify(
     mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff, au; mono or stereo, any rate.
     """
     work = classifier.classify(file.file, top_k=top_k, max_windows=max_windows, timeline=timeline)
-    return await cancel_on_disconnect(request, work)
+    answer = await cancel_on_disconnect(request, work)
+    return answer.model_copy(update={"request_id": correlation_id.get() or ""})
 
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))

@@ -1,4 +1,4 @@
-"""Every metric of the service, in one registry of its own. Seconds and bytes; no label takes unbounded values."""
+"""The metrics of the service, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
 
 from prometheus_client import (
     CollectorRegistry,
@@ -41,7 +41,7 @@ class Metrics:
         )
         self.stage_duration = Histogram(
             "genre_stage_duration_seconds",
-            "Time a classification spends in a stage: decode, or inference with the wait for its turn.",
+            "Time a classification spends in a stage: decode_wait, decode, queue or inference.",
             ["stage"],
             buckets=_LATENCIES_S,
             registry=registry,
@@ -70,7 +70,7 @@ class Metrics:
         )
         self.decoder_restarts = Counter(
             "genre_decoder_restarts_total",
-            "Decoder processes lost: failed on a file, ended as they overran their request, or killed by somebody.",
+            "Decoder processes lost: failed on a file, ended as they overran their request, or killed from outside.",
             ["reason"],
             registry=registry,
         )

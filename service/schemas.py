@@ -41,7 +41,7 @@ class Classification(BaseModel):
         None, description="Only when asked for. Windows end to end; silent ones are left out."
     )
     model: ModelReference
-    request_id: str = Field(description="Also in the X-Request-ID header and in every log line of the request.")
+    request_id: str = Field("", description="Also in the X-Request-ID header and in every log line of the request.")
 
 
 class TrainedOn(BaseModel):

@@ -1,4 +1,4 @@
-"""Admission: how many seconds of audio may be under way, and when a refused client should come back."""
+"""Admission: how many seconds of audio may be in flight, and when a refused client should come back."""
 
 import math
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from service.errors import AudioTooLong, Overloaded
 
-# Of the deadline, what the queue may be planned to take: what is admitted shall be answered, also when a neighbour
-# takes half of the machine meanwhile, and by default within DRAIN_TIMEOUT_S. A longer queue only makes everybody wait.
+# Fraction of the deadline that the queue may be planned to take: admitted requests are answered also when a neighbour
+# takes half of the machine, and by default within DRAIN_TIMEOUT_S. A longer queue only makes everybody wait.
 _PLANNED = 0.45
 
 
@@ -24,6 +24,7 @@ class Admission:
 
     @property
     def is_busy(self) -> bool:
+        """Whether any audio is admitted and not yet answered."""
         return bool(self._reservations)
 
     @property

@@ -1,10 +1,9 @@
-"""The answer: what was heard of a recording, put together."""
+"""Aggregates per-window probabilities into a `Classification`."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from asgi_correlation_id import correlation_id
 
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
@@ -16,19 +15,31 @@ WindowProbabilities = npt.NDArray[np.float32]
 
 @dataclass
 class WindowScores:
-    """What has been heard of a recording: a row of probabilities for each span (start and end in seconds), how much of
-    it that is, and the seconds spent on it."""
+    """Per-window results of one recording: a row of probabilities for each span (start and end in seconds), how much of
+    the recording they cover, and the seconds spent in each stage."""
 
     spans: list[tuple[float, float]] = field(default_factory=list)
     rows: list[WindowProbabilities] = field(default_factory=list)
     duration_s: float = 0.0
     analysed_s: float = 0.0
+    decode_wait_s: float = 0.0
     decode_s: float = 0.0
+    queue_s: float = 0.0
     inference_s: float = 0.0
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage: waiting for a decoder, decoding, waiting for the engine, computing."""
+        return {
+            "decode_wait": self.decode_wait_s,
+            "decode": self.decode_s,
+            "queue": self.queue_s,
+            "inference": self.inference_s,
+        }
 
 
 def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timeline: bool) -> Classification:
-    """The mean over all windows, and with `timeline` each of them. At least one must have been heard."""
+    """The mean over all windows, of which there is at least one, and with `timeline` each of them."""
     artefact = engine.artefact
     scores = _scores(artefact, np.mean(heard.rows, axis=0))
     best = scores[0]
@@ -41,7 +52,6 @@ def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timelin
         analysed_s=round(heard.analysed_s, 3),
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
         model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
-        request_id=correlation_id.get() or "",
     )
 
 
@@ -62,6 +72,6 @@ def _timeline(artefact: Artefact, heard: WindowScores, top_k: int | None) -> lis
 
 
 def _scores(artefact: Artefact, row: WindowProbabilities) -> list[Score]:
-    """Best first."""
+    """The scores of all labels, best first."""
     ranked = sorted(zip(artefact.labels, map(float, row), strict=True), key=lambda pair: pair[1], reverse=True)
     return [Score(label=label, score=min(score, 1.0)) for label, score in ranked]

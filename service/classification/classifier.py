@@ -1,7 +1,6 @@
-"""The story of one request: admit, decode, infer, aggregate, record. The API and the page both call `classify`."""
+"""Classifies one recording: admit, decode, infer, aggregate, record. The API and the page both call `classify`."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ _RETRY_LOADING_S = 5
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one request may cost.
+    """Bounds on the cost of one request.
 
     max_windows: windows analysed of a recording. max_analysed_s: seconds of a timeline. deadline_s: seconds that it may
     take. early_exit: stop listening once the remaining windows cannot change the genre.
@@ -39,10 +38,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ClassificationProgress:
-    """How far a request has come: `done` of `total` windows.
+    """Progress of a request: `done` of `total` windows.
 
-    window: the newest one; None where there was nothing to hear. answer: makes the answer of what was heard so far, its
-    timeline included; only to be called once a window was heard.
+    window: the newest one; None where it is silent. answer: makes the answer of the windows so far, with a timeline;
+    only to be called once a window was heard.
     """
 
     done: int
@@ -52,7 +51,7 @@ class ClassificationProgress:
 
 
 class Classifier:
-    """Classifies recordings once an engine is loaded; says why not before and after."""
+    """Classifies recordings once an engine is loaded; before and after, it raises the reason why not."""
 
     def __init__(self, admission: Admission, decoders: DecoderPool, metrics: Metrics, bounds: Bounds) -> None:
         self._admission = admission
@@ -74,7 +73,7 @@ class Classifier:
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything is admitted and not yet answered."""
+        """Whether any request is admitted and not yet answered."""
         return self._admission.is_busy
 
     def record_refusal(self, error: ServiceError) -> None:
@@ -87,7 +86,7 @@ class Classifier:
         self._engine = engine
 
     def close(self) -> None:
-        """Refuse what comes, drop what has not started."""
+        """Refuse new requests, and drop windows that have not started."""
         self._closed = True
         self._decoders.close()
         if self._engine is not None:
@@ -157,7 +156,7 @@ class Classifier:
         timeline: bool,
         on_progress: Callable[[ClassificationProgress], None] | None,
     ) -> WindowScores:
-        """Decode and infer window by window, until the recording or the doubt ends."""
+        """Decode and infer window by window, until the recording ends or an early exit is possible."""
         artefact, bounds = engine.artefact, self._bounds
         heard = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
@@ -179,7 +178,7 @@ class Classifier:
                 if bounds.early_exit and not timeline and can_exit_early(heard.rows, remaining):
                     break
         recording.progress.require_sound()
-        heard.decode_s = recording.decode_s
+        heard.decode_wait_s, heard.decode_s = recording.wait_s, recording.decode_s
         return heard
 
     async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
@@ -192,23 +191,26 @@ class Classifier:
         return window
 
     async def _infer(self, heard: WindowScores, engine: Engine, window: Window) -> None:
-        started = time.perf_counter()
-        rows = await engine.probabilities(window.waveform[None])
-        heard.inference_s += time.perf_counter() - started
+        result = await engine.infer(window.waveform)
+        heard.queue_s += result.queue_s
+        heard.inference_s += result.inference_s
         heard.spans.append((window.start_s, window.end_s))
-        heard.rows.append(rows[0])
+        heard.rows.append(result.probabilities)
 
     def _record(self, answer: Classification, heard: WindowScores) -> None:
-        self._metrics.stage_duration.labels("decode").observe(heard.decode_s)
-        self._metrics.stage_duration.labels("inference").observe(heard.inference_s)
+        for stage, seconds in heard.stages.items():
+            self._metrics.stage_duration.labels(stage).observe(seconds)
         self._metrics.audio_duration.observe(answer.duration_s)
         self._metrics.predictions.labels(answer.genre, answer.decision).inc()
         self._metrics.confidence.observe(answer.confidence)
 
 
 def can_exit_early(rows: list[WindowProbabilities], remaining: int) -> bool:
-    """Whether the best genre of the mean is certain, whatever the remaining windows say: each of them moves the lead of
-    one genre over another by at most 1, so a lead over `remaining` in the sum cannot be lost."""
+    """Whether the remaining windows cannot change the best genre of the mean: each moves the lead of one genre over
+    another by at most 1, so a lead over `remaining` in the sum cannot be lost.
+
+    The genre alone is certain: the mean, and with it confidence and decision, would still move.
+    """
     if not rows:
         return False
     second, first = np.sort(np.sum(rows, axis=0))[-2:]

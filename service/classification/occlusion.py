@@ -18,19 +18,19 @@ _FADE_S = 0.01
 
 @dataclass(frozen=True)
 class Segment:
-    """drop: the probability that the genre loses without this part, in -1..1; below 0 where it speaks against."""
+    """A part of a window. probability_drop: what the genre loses without it, -1..1; negative if it speaks against."""
 
     start_s: float
     end_s: float
-    drop: float
+    probability_drop: float
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """score: the probability of `genre` in the whole window, in 0..1. segments: end to end."""
+    """What speaks for a genre in a window. probability: of `genre` in the whole window. segments: end to end."""
 
     genre: str
-    score: float
+    probability: float
     segments: tuple[Segment, ...]
 
 
@@ -43,13 +43,13 @@ async def occlude(engine: Engine, window: Window, genre: str) -> Evidence:
     rate = engine.artefact.window.sampling_rate
     heard = max(1, round((window.end_s - window.start_s) * rate))
     bounds = np.linspace(0, heard, SEGMENTS + 1).round().astype(int)
-    score = float((await engine.probabilities(window.waveform[None]))[0, column])
+    whole = float((await engine.probabilities(window.waveform[None]))[0, column])
     segments = []
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
         without = window.waveform * np.resize(_mask(heard, start, end, round(_FADE_S * rate)), len(window.waveform))
         left = float((await engine.probabilities(without[None]))[0, column])
-        segments.append(Segment(window.start_s + start / rate, window.start_s + end / rate, score - left))
-    return Evidence(genre, score, tuple(segments))
+        segments.append(Segment(window.start_s + start / rate, window.start_s + end / rate, whole - left))
+    return Evidence(genre, whole, tuple(segments))
 
 
 def _mask(samples: int, start: int, end: int, fade: int) -> Waveform:

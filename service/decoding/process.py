@@ -1,4 +1,4 @@
-"""One decoder process, as the service sees it: started, asked, ended. What it answers is checked, never trusted."""
+"""The service's end of a decoder process: starts it, asks it, ends it. Its answers are checked, never trusted."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from service.decoding.worker import LENGTH
 from service.errors import AudioError, AudioTooShort, SilentAudio, UndecodableAudio, UnsupportedMedia
 
 _ROOT = Path(__file__).parents[2]
-# What Python needs to find itself and its libraries, if anything: no token, no key, no address.
+# Variables that Python needs to find itself and its libraries: no token, no key, no address.
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 # Each thread and arena would reserve address space, of which there is little.
 _VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
@@ -39,11 +39,11 @@ class DecoderLost(Exception):
 
 
 class DecoderKilled(DecoderLost):
-    """By SIGKILL, and not by us: an operator, or the kernel for want of memory."""
+    """Killed by SIGKILL from outside, for example by the OOM killer."""
 
 
 class DecoderBroken(DecoderLost):
-    """It never became ready."""
+    """The process never became ready."""
 
 
 class DecoderProcess:
@@ -61,20 +61,20 @@ class DecoderProcess:
         self._limits = {"cpu_s": cpu_s, "wall_s": wall_s}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._end: weakref.finalize[Any, Any] | None = None
+        self._finalizer: weakref.finalize[Any, Any] | None = None
 
     @property
     def pid(self) -> int | None:
-        """While it runs."""
+        """The process id, while the process runs."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
     @property
     def died(self) -> bool:
-        """Since it was started, and not by `stop`."""
+        """Whether the process ended by itself since it was started."""
         return self._process is not None and self._process.poll() is not None
 
     def start(self) -> None:
-        """Without waiting until it is ready. Raises OSError."""
+        """Start the process without waiting until it is ready. Raises OSError."""
         if self._process is not None:
             return
         ours, theirs = socket.socketpair()
@@ -86,7 +86,7 @@ class DecoderProcess:
                     env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | _VARIABLES,
                     cwd=_ROOT,
                     stdin=theirs.fileno(),
-                    # What libraries print about files is no log line.
+                    # Libraries print about files, which are no log lines of ours.
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
@@ -95,24 +95,24 @@ class DecoderProcess:
                 raise
         self._socket = ours
         self._started = time.monotonic()
-        # Also when this object is forgotten, or the interpreter ends.
-        self._end = weakref.finalize(self, _end, self._process, ours)
+        # Ends the process also when this object is forgotten, or the interpreter ends.
+        self._finalizer = weakref.finalize(self, _terminate, self._process, ours)
 
     def stop(self) -> None:
-        """End it, whatever it does, without waiting for its end."""
-        if self._end is not None and (ending := self._end.detach()):
-            _, end, arguments, _ = ending
-            threading.Thread(target=end, args=arguments, name="decoder-end", daemon=True).start()
-        self._process = self._socket = self._end = None
+        """End the process, whatever it does, without waiting for its end."""
+        if self._finalizer is not None:
+            # A thread, as the finalizer waits for the end.
+            threading.Thread(target=self._finalizer, name="decoder-end", daemon=True).start()
+        self._process = self._socket = self._finalizer = None
         self.ready = False
 
     def kill(self) -> None:
-        """End it while an answer is awaited, which becomes DecoderLost."""
+        """Kill the process while its answer is awaited, which then raises DecoderLost."""
         if self._process is not None:
             self._process.kill()
 
     async def wait_until_ready(self) -> None:
-        """Raises DecoderBroken when it does not start, OSError when it cannot be started."""
+        """Start the process if needed. Raises DecoderBroken when it does not get ready, OSError if it cannot start."""
         self.start()
         if self.ready:
             return
@@ -168,10 +168,10 @@ class DecoderProcess:
         message = json.dumps(statement).encode()
         descriptors = [] if descriptor is None else [descriptor]
         try:
-            # Short, to somebody who has nothing else to read: it is taken at once and as a whole.
+            # The message is short and the process has nothing else to read: it is taken at once and as a whole.
             socket.send_fds(self._socket, [LENGTH.pack(len(message)) + message], descriptors)
         except (ConnectionError, BlockingIOError):
-            # Found out when its answer is awaited, or by the next who needs it.
+            # The loss is noticed when the answer is awaited, or by the next request.
             self.kill()
 
     async def _receive(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class DecoderProcess:
             raise DecoderLost("answered nonsense") from None
 
     async def _fill(self, view: memoryview) -> None:
-        """From its answer."""
+        """Fill a buffer from the socket."""
         assert self._socket is not None, "started"
         loop = asyncio.get_running_loop()
         while view:
@@ -194,10 +194,10 @@ class DecoderProcess:
             except ConnectionError:
                 size = 0
             if not size:
-                raise await self._what_became_of_it()
+                raise await self._explain_end()
             view = view[size:]
 
-    async def _what_became_of_it(self) -> DecoderLost:
+    async def _explain_end(self) -> DecoderLost:
         assert self._process is not None, "started"
         try:
             code = await asyncio.to_thread(self._process.wait, _EXIT_S)
@@ -208,7 +208,7 @@ class DecoderProcess:
         return (DecoderKilled if code == -signal.SIGKILL else DecoderLost)(f"died of {signal.Signals(-code).name}")
 
 
-def _end(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+def _terminate(process: subprocess.Popen[bytes], connection: socket.socket) -> None:
     connection.close()
     process.kill()
     process.wait()

@@ -1,6 +1,6 @@
-"""A decoder process, `python -m service.decoding.worker`: it decodes what strangers send, and holds no secrets.
+"""Decoder process, `python -m service.decoding.worker`: decodes what strangers send, and holds no secrets.
 
-The service (`decoders.py`) starts it with an empty environment and a socket as its standard input. Questions and
+The service (`process.py`) starts it with an empty environment and a socket as its standard input. Questions and
 answers are JSON behind its length; with the question that opens a file comes its descriptor, behind an answer with a
 window come its samples. Nothing is ever unpickled.
 """
@@ -26,9 +26,9 @@ from service.audio import AudioError, AudioFile, ReadPosition, Waveform, WindowR
 from service.errors import error_location
 
 LENGTH = struct.Struct("!I")
-"""How a message begins."""
+"""The length of a message, in front of it."""
 
-# Of address space, the libraries included, which take 200 MB. A window of 30 s at 768 kHz needs 300 MB more.
+# Bytes of address space, the libraries included, which take 200 MB. A window of 30 s at 768 kHz needs 300 MB more.
 _MEMORY_BYTES = 768 << 20
 
 # The socket, standard output and error, and the upload: while it is open, no other file and no connection can be.
@@ -41,14 +41,14 @@ _NOTHING = np.empty(0, np.float32)
 
 
 class WorkerDecoder:
-    """The one file that is open."""
+    """The worker's side: the one file that is open."""
 
     def __init__(self) -> None:
         self._file: BinaryIO | None = None
         self._audio: AudioFile | None = None
 
     def open(self, descriptor: int) -> ReadPosition:
-        """Raises what `open_audio` raises."""
+        """Open a file. Raises what `open_audio` raises."""
         self._file = os.fdopen(descriptor, "rb")
         self._audio = open_audio(self._file)
         return ReadPosition(self._audio.duration_s)
@@ -61,6 +61,7 @@ class WorkerDecoder:
         return reader.progress, _NOTHING if window is None else window.waveform
 
     def close(self) -> None:
+        """Close the open file, if any."""
         if self._audio is not None:
             self._audio.close()
         if self._file is not None:
@@ -69,7 +70,8 @@ class WorkerDecoder:
 
 
 def main() -> None:
-    # What stops the service is often sent to all its processes, and requests under way are still to be answered.
+    """Answer questions until the service closes the socket."""
+    # Signals that stop the service are often sent to all its processes, and requests in flight are still answered.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
@@ -89,7 +91,7 @@ def main() -> None:
         except AudioError as error:
             _send(connection, {"error": error.type, "detail": error.detail})
         except Exception as error:
-            # Out of memory, or a bug: nobody knows what state the libraries are in, so this process ends.
+            # Out of memory, or a bug: the state of the libraries is unknown, so this process ends.
             _send(connection, {"failure": error_location(error)})
             return
         else:
@@ -104,7 +106,7 @@ def _answer(decoder: WorkerDecoder, question: dict[str, Any], descriptors: list[
 
 
 def _warm_up() -> None:
-    """Whatever the libraries import at their first use is imported before no file can be opened."""
+    """Use each library once: what they import at first use must be loaded before no file can be opened."""
     file = io.BytesIO()
     soundfile.write(file, np.ones(800), 8_000, format="WAV")
     with open_audio(file) as audio:
@@ -115,7 +117,7 @@ def _warm_up() -> None:
 
 
 def _limit_for_good() -> None:
-    """Write no file, open none but the upload, leave no core dump, and take so much memory at most."""
+    """Limit this process for good: no file written, none opened but the upload, no core dump, bounded memory."""
     most = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: _DESCRIPTORS}
     if sys.platform == "linux":
         most[resource.RLIMIT_AS] = _MEMORY_BYTES
@@ -125,7 +127,7 @@ def _limit_for_good() -> None:
 
 @contextmanager
 def _limited(cpu_s: int, wall_s: float) -> Iterator[None]:
-    """The kernel ends the process that takes longer, whatever its libraries do, and also when the service has died."""
+    """Have the kernel end this process when a step takes longer, also when the service has died."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + cpu_s, hard))
@@ -153,6 +155,6 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | No
 
 
 if __name__ == "__main__":
-    # The service was killed: it is not there to be told.
+    # The service was killed: nobody reads an answer.
     with suppress(ConnectionError):
         main()

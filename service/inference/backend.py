@@ -1,4 +1,4 @@
-"""What a backend is: windows in, probabilities out."""
+"""The interface of a backend: windows in, probabilities out."""
 
 from typing import Protocol
 
@@ -13,20 +13,20 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Backend(Protocol):
-    """What computes: a plain blocking object that one thread calls."""
+    """Computes a model on a device. Blocks; one thread calls it."""
 
     name: str
-    """What runs, for `/model` and the metrics, such as `openvino-bf16`."""
+    """For `/model` and the metrics, such as `openvino-bf16`."""
 
     max_batch: int
     """Windows that are worth computing together on this device."""
 
     def probabilities(self, windows: Windows) -> Probabilities:
-        """Of windows that are normalised as the model wants them. A row never depends on the others in its batch."""
+        """Probabilities of windows that are normalised as the model wants them. A row never depends on its batch."""
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> Probabilities:
-    """Over the last axis."""
+    """Softmax over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities

@@ -1,4 +1,4 @@
-"""The inference engine: windows of all requests, in turn and in batches, computed by one thread."""
+"""Inference engine: computes the windows of all requests in turn and in batches, by one thread."""
 
 import asyncio
 import time
@@ -16,10 +16,23 @@ from service.runtime.resources import lower_priority
 _SPEED_SMOOTHING = 0.2
 
 
+@dataclass(frozen=True)
+class WindowResult:
+    """The answer to one window.
+
+    probabilities: float32 (labels,). queue_s: seconds that the window waited for its turn. inference_s: seconds that
+    its batch was computed.
+    """
+
+    probabilities: Probabilities
+    queue_s: float
+    inference_s: float
+
+
 @dataclass(eq=False)
 class _Job:
     window: Waveform
-    answer: asyncio.Future[Probabilities]
+    answer: asyncio.Future[tuple[Probabilities, float]]
 
 
 class Engine:
@@ -51,17 +64,21 @@ class Engine:
         A call has at most one window in the queue, so that requests take turns and a long recording starves nobody;
         one that is cancelled computes no further window.
         """
-        return np.stack([await self._enqueue(window) for window in windows])
+        return np.stack([(await self.infer(window)).probabilities for window in windows])
 
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _enqueue(self, window: Waveform) -> Probabilities:
+    async def infer(self, window: Waveform) -> WindowResult:
+        """The answer to one window, float32 (samples,), not yet normalised. The oldest window is computed first."""
+        started = time.perf_counter()
         job = _Job(window, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        return await job.answer
+        probabilities, inference_s = await job.answer
+        return WindowResult(probabilities, time.perf_counter() - started - inference_s, inference_s)
+
+    def close(self) -> None:
+        """Compute nothing more; what waits is dropped."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
         """Compute batches until nothing waits."""
@@ -84,10 +101,10 @@ class Engine:
             )
             for job, row in zip(jobs, rows, strict=True):
                 if not job.answer.done():
-                    job.answer.set_result(row)
+                    job.answer.set_result((row, elapsed_s))
 
     def _take(self) -> list[_Job]:
-        """The next batch, first come first served, without what was cancelled meanwhile."""
+        """The next batch: the oldest windows, without those that were cancelled meanwhile."""
         jobs: list[_Job] = []
         while self._jobs and len(jobs) < self._max_batch:
             job = self._jobs.popleft()

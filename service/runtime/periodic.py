@@ -1,4 +1,4 @@
-"""What is done in the background again and again, also after it has failed."""
+"""Runs a coroutine periodically; a failure is logged and the next run takes place."""
 
 import asyncio
 import logging
@@ -10,8 +10,8 @@ logger = logging.getLogger(__name__)
 
 
 async def run_periodically(work: Callable[[], Awaitable[None]], every_s: float) -> None:
-    """Do it now and every few seconds; a failure is logged, without its message, which may name a file. Meant to be
-    cancelled."""
+    """Run `work` now and every `every_s` seconds, until cancelled. A failure is logged by its place in the code, as its
+    message may name a file."""
     while True:
         try:
             await work()

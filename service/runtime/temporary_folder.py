@@ -1,4 +1,4 @@
-"""The folder for all temporary files: private, gone at exit, swept at the next start if the service was killed."""
+"""Private folder for all temporary files; deleted at exit, or at the next start if the service was killed."""
 
 import fcntl
 import os
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# A name that nobody gives to a folder of their own: it is deleted.
+# A name that no user gives to a folder, as folders of this name are deleted.
 _PREFIX = ".music-genre-scratch-"
 _MODE = 0o700
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A new folder that only this user can read. Those of services that no longer run are removed first."""
+    """A new folder that only this user can read. Folders of services that no longer run are removed first."""
     parent = Path(tempfile.gettempdir())
     for left in parent.glob(f"{_PREFIX}*"):
         _sweep(left)
@@ -32,7 +32,7 @@ def _make(parent: Path) -> tuple[Path, int]:
     """A folder and the lock on it, which ends with the process."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        # Another service that starts now may have taken it for one that was left.
+        # Another service that starts now may have taken the folder for an abandoned one.
         with suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -42,7 +42,7 @@ def _make(parent: Path) -> tuple[Path, int]:
 
 
 def _sweep(folder: Path) -> None:
-    """Of another user, open to others, or of a service that runs: it stays."""
+    """Delete the folder unless another user owns it, its mode is not 0700, or a running service has it locked."""
     with suppress(OSError):
         lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
         try:

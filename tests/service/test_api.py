@@ -7,7 +7,7 @@ import re
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from service.settings import Settings
 from tests.conftest import GENRES
 from tests.support.audio_files import FORMATS, encode, sweep
 
+STAGES = ("decode_wait", "decode", "queue", "inference")
 MP3 = encode(sweep(3.0), "mp3")
 MAX_UPLOAD_MB = 2.0
 
@@ -193,6 +194,30 @@ def test_audio_that_cannot_be_classified_is_a_problem(client: TestClient, data: 
     expect_problem(post(client, data), status, type_)
     series = f'genre_rejected_total{{reason="{type_}"}}'
     assert _value(client.get("/metrics").text, series) == _value(before, series) + 1
+
+
+def test_every_refusal_is_counted_once_whoever_raised_it(client: TestClient) -> None:
+    def counted() -> dict[str, float]:
+        lines = client.get("/metrics").text.splitlines()
+        series = [line.rsplit(" ", 1) for line in lines if line.startswith("genre_rejected_total{")]
+        return {name.split('"')[1]: float(value) for name, value in series}
+
+    latin = {"Content-Type": "multipart/form-data; boundary=x; charset=latin-1"}
+    refusals: list[tuple[str, Callable[[], httpx2.Response]]] = [
+        ("invalid-parameter", lambda: client.post("/classify")),
+        ("invalid-parameter", lambda: client.post("/classify?top_k=0", files={"file": MP3})),
+        ("invalid-parameter", lambda: client.post("/classify", content=b"--x--", headers=latin)),
+        ("payload-too-large", lambda: client.post("/classify", files={"file": bytes(60_000_000)})),
+        ("payload-too-large", lambda: client.post("/ui/gradio_api/queue/join", content=bytes(70_000))),
+    ]
+    for reason, send in refusals:
+        before = counted()
+        assert send().status_code >= 400
+        expected = before | {reason: before.get(reason, 0) + 1}
+        assert counted() == expected
+    before = counted()
+    assert client.get("/nothing").status_code == 404
+    assert counted() == before
 
 
 # Requests that are not valid
@@ -423,8 +448,7 @@ def test_metrics_count_requests_stages_and_answers(client: TestClient) -> None:
     for series in (
         'genre_http_requests_total{method="POST",route="/classify",status="200"}',
         'genre_http_request_duration_seconds_count{route="/classify"}',
-        'genre_stage_duration_seconds_count{stage="decode"}',
-        'genre_stage_duration_seconds_count{stage="inference"}',
+        *(f'genre_stage_duration_seconds_count{{stage="{stage}"}}' for stage in STAGES),
         "genre_audio_duration_seconds_count",
         f'genre_predictions_total{{decision="uncertain",genre="{genre}"}}',
         "genre_confidence_count",

@@ -83,13 +83,13 @@ def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
 
 def _evidence_picture(evidence: Evidence) -> str:
     figure, axes = _figure()
-    drops = [segment.drop * 100 for segment in evidence.segments]
+    drops = [segment.probability_drop * 100 for segment in evidence.segments]
     axes.bar(
         [segment.start_s for segment in evidence.segments],
         drops,
         [segment.end_s - segment.start_s for segment in evidence.segments],
         align="edge",
-        color=[_FOR if segment.drop > 0 else _AGAINST for segment in evidence.segments],
+        color=[_FOR if segment.probability_drop > 0 else _AGAINST for segment in evidence.segments],
         edgecolor=_DARK,
     )
     axes.axhline(0, color=_LIGHT, linewidth=1)
@@ -112,13 +112,13 @@ def _figure() -> tuple[Figure, Axes]:
 
 def _in_words(evidence: Evidence) -> str:
     genre = escape(evidence.genre)
-    strongest = sorted(evidence.segments, key=lambda segment: segment.drop, reverse=True)[:_MAX_NAMED]
-    named = [_part(segment) for segment in strongest if segment.drop >= _MIN_DROP]
-    share = f"In this part {genre} has {percent(evidence.score)}."
+    strongest = sorted(evidence.segments, key=lambda segment: segment.probability_drop, reverse=True)[:_MAX_NAMED]
+    named = [_part(segment) for segment in strongest if segment.probability_drop >= _MIN_DROP]
+    share = f"In this part {genre} has {percent(evidence.probability)}."
     if not named:
         return f"{share} No single moment decides it."
     return f"{share} What speaks most for it: {', '.join(named)}."
 
 
 def _part(segment: Segment) -> str:
-    return f"{segment.start_s:.1f} to {segment.end_s:.1f} s ({segment.drop * 100:.0f} points)"
+    return f"{segment.start_s:.1f} to {segment.end_s:.1f} s ({segment.probability_drop * 100:.0f} points)"

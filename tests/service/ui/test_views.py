@@ -193,13 +193,13 @@ def test_evidence_is_where_the_genre_was_heard() -> None:
         return await occlude(Engine(artefact, backend), Window(10.0, 11.0, noise), "jazz")
 
     found = asyncio.run(look())
-    assert found.score > 0.8
+    assert found.probability > 0.8
     assert len(found.segments) == SEGMENTS
     assert (found.segments[0].start_s, found.segments[-1].end_s) == (10.0, 11.0)
     assert all(first.end_s == second.start_s for first, second in zip(found.segments, found.segments[1:], strict=False))
-    assert max(found.segments, key=lambda segment: segment.drop).start_s == pytest.approx(10.33, abs=0.07)
+    assert max(found.segments, key=lambda segment: segment.probability_drop).start_s == pytest.approx(10.33, abs=0.07)
     elsewhere = [segment for segment in found.segments if segment.end_s < 10.25 or segment.start_s > 10.45]
-    assert all(segment.drop == pytest.approx(0) for segment in elsewhere)
+    assert all(segment.probability_drop == pytest.approx(0) for segment in elsewhere)
 
 
 def heard(made: Classifier, waveform: Waveform) -> list[PartialAnswer]:
