@@ -80,6 +80,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         model = trainer.accelerator.unwrap_model(trainer.model)
         if number == 0 and not data.folds and trainer.is_world_process_zero():
             serving = ServingFile(
+                schema_version=1,
                 window_s=data.max_duration_s,
                 temperature=report.temperature,
                 confidence_threshold=report.threshold.uncertain_below,

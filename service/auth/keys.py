@@ -62,7 +62,7 @@ class KeyRing:
 
     def accepts_session(self, token: str) -> bool:
         """Whether an accepted key signed the token, at most `SESSION_S` seconds ago and not in the future."""
-        return sum(_is_signed(token, key) for key in self._keys) > 0
+        return token.isascii() and sum(_is_signed(token, key) for key in self._keys) > 0
 
     async def watch(self) -> None:
         """Read the file again whenever it changes, until cancelled. While it cannot be used, the former keys stay."""

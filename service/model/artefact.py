@@ -12,13 +12,12 @@ from pydantic import ValidationError
 
 from service.audio import WindowSpec
 from service.errors import StartupError
-from service.model.layout import CONFIG, FEATURE_EXTRACTOR, WEIGHTS
+from service.model.layout import CONFIG, FEATURE_EXTRACTOR, SERVING, WEIGHTS
 from service.model.serving_file import (
     MAX_WINDOW_S,
     MIN_WINDOW_S,
     ServingFile,
     TrainedOn,
-    read_serving_file,
     sha256,
 )
 
@@ -123,8 +122,10 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _read_serving(folder: Path) -> ServingFile:
+    if not (folder / SERVING).is_file():
+        return ServingFile(schema_version=1)
     try:
-        return read_serving_file(folder)
+        return ServingFile.model_validate(_read_json(folder, SERVING))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"

@@ -10,7 +10,7 @@ from service.audio import MIN_DURATION_S
 from service.model.layout import GRAPH_FOLDER, SERVING
 from service.schemas import TrainedOn
 
-__all__ = ["MAX_WINDOW_S", "MIN_WINDOW_S", "ServingFile", "TrainedOn", "read_serving_file", "sha256", "stamp_graphs"]
+__all__ = ["MAX_WINDOW_S", "MIN_WINDOW_S", "ServingFile", "TrainedOn", "sha256", "stamp_graphs"]
 
 MIN_WINDOW_S = MIN_DURATION_S
 """A shorter window would leave out audio that is long enough to be classified."""
@@ -28,7 +28,7 @@ class ServingFile(BaseModel):
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1]
     window_s: float | None = Field(None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     confidence_threshold: float | None = Field(None, ge=0, le=1, alias="uncertain_below")
@@ -41,16 +41,11 @@ class ServingFile(BaseModel):
         (folder / SERVING).write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_serving_file(folder: Path) -> ServingFile:
-    """The serving.json of a model folder, all defaults when it holds none. Raises pydantic's ValidationError."""
-    path = folder / SERVING
-    return ServingFile.model_validate_json(path.read_bytes()) if path.is_file() else ServingFile()
-
-
 def stamp_graphs(folder: Path) -> None:
     """Write the checksums of a model folder's graphs into its serving.json: the service runs no others."""
     graphs = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted((folder / GRAPH_FOLDER).iterdir())}
-    read_serving_file(folder).model_copy(update={"graphs": graphs}).write(folder)
+    serving = ServingFile.model_validate_json((folder / SERVING).read_bytes())
+    serving.model_copy(update={"graphs": graphs}).write(folder)
 
 
 def sha256(path: Path) -> str:

@@ -29,7 +29,7 @@ def save(folder: Path) -> None:
         folder,
         HubertForSequenceClassification(config()),
         extractor,
-        ServingFile(window_s=WINDOW_S, temperature=1.0, confidence_threshold=0.5),
+        ServingFile(schema_version=1, window_s=WINDOW_S, temperature=1.0, confidence_threshold=0.5),
     )
 
 

@@ -79,8 +79,8 @@ def test_a_repo_that_cannot_be_read_is_one_error_line_and_exits_with_1(
     errors = [entry for entry in service.log if entry["level"] in {"ERROR", "CRITICAL"}]
     assert len(errors) == 1
     expected = {
-        "missing": "does not exist, or is private",
-        "private": "does not exist, or is private",
+        "missing": "does not exist on the Hub, or is private",
+        "private": "does not exist on the Hub, or is private",
         "gated": "is gated",
         "bad token": "does not accept the token",
     }

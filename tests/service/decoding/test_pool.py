@@ -389,6 +389,7 @@ def test_without_room_on_the_disk_it_is_the_service_s_fault() -> None:
 
 _SERVICE = """
 import asyncio, io, sys
+from service.audio import WindowSpec
 from service.decoding.pool import DecoderPool
 from service.metrics import Metrics
 

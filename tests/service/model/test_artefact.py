@@ -51,7 +51,7 @@ def test_what_serving_json_says_is_taken(folder: Path) -> None:
 
 
 def test_training_data_is_read() -> None:
-    written = ServingFile(trained_on=TrainedOn(name="synthetic music", synthetic=True))
+    written = ServingFile(schema_version=1, trained_on=TrainedOn(name="synthetic music", synthetic=True))
     assert ServingFile.model_validate_json(written.model_dump_json(by_alias=True)) == written
 
 
