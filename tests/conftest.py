@@ -12,6 +12,7 @@ from tests.support.service_process import Service, Start
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
+_SHARED = "MUSIC_GENRE_TESTS_GRAPHS"
 _HUB = pytest.StashKey[HubStandIn]()
 _HOME = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
@@ -19,6 +20,7 @@ _HOME = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Start the Hub before any test module is imported: its clients read their environment when they are imported."""
     config.stash[_HOME] = home = tempfile.TemporaryDirectory(prefix="music-genre-tests-")
+    _share_graphs(Path(home.name))
     config.stash[_HUB] = hub = HubStandIn()
     hub.start()
     hub.tokens |= {"hf_write": Token("you", "write"), "hf_read": Token("you", "read")}
@@ -36,6 +38,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_HUB].stop()
     config.stash[_HOME].cleanup()
+
+
+def _share_graphs(home: Path) -> None:
+    """Let pytest-xdist's workers convert a model once for all: the first process to come here makes the folder."""
+    shared = os.environ.setdefault(_SHARED, str(home / "graphs"))
+    Path(shared).mkdir(exist_ok=True)
+    (home / "music-genre").symlink_to(shared)
 
 
 @pytest.fixture(scope="session")

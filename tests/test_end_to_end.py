@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 import soundfile
@@ -17,7 +17,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 from tests.support import gtzan
 from tests.support.audio_files import encode
 from tests.support.hub_stand_in import HubStandIn
-from tests.support.processes import run, service
+from tests.support.processes import run
+from tests.support.service_process import running
 from tests.training.finetuning.test_model import push_base_model
 from training.synthetic import render
 
@@ -45,8 +46,8 @@ def url(session_hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> It
         token="hf_write",
     )
     assert result.returncode == 0, result.stdout
-    with service({"MODEL_ID": "you/end-to-end", "BACKEND": "torch"}, folder / "service.log") as base_url:
-        yield base_url
+    with running(MODEL_ID="you/end-to-end", BACKEND="torch") as service:
+        yield service.url
 
 
 def _stock_scores(mp3: bytes) -> dict[str, float]:
@@ -71,7 +72,7 @@ def _stock_scores(mp3: bytes) -> dict[str, float]:
 def test_an_mp3_gets_the_scores_of_the_stock_way(url: str) -> None:
     stereo = np.stack([render.render("jazz", 7, WINDOW_S + 0.2), render.render("metal", 7, WINDOW_S + 0.2)], axis=1)
     mp3 = encode(stereo, "mp3", render.SAMPLING_RATE)
-    answer = httpx.post(f"{url}/classify", files={"file": ("a.mp3", mp3)}, timeout=60).json()
+    answer = httpx2.post(f"{url}/classify", files={"file": ("a.mp3", mp3)}, timeout=60).json()
     scores = {score["label"]: score["score"] for score in answer["scores"]}
     expected = _stock_scores(mp3)
     assert scores.keys() == expected.keys()
@@ -82,7 +83,7 @@ def test_an_mp3_gets_the_scores_of_the_stock_way(url: str) -> None:
 
 
 def test_the_model_answered_is_the_one_pushed(session_hub: HubStandIn, url: str) -> None:
-    model = httpx.get(f"{url}/model").json()
+    model = httpx2.get(f"{url}/model").json()
     assert model["id"] == "you/end-to-end"
     assert model["revision"] == session_hub.head("you/end-to-end")
     assert model["labels"] == list(render.GENRES)
@@ -94,9 +95,10 @@ def test_the_graph_that_was_pushed_answers_the_same(session_hub: HubStandIn, url
     """The other backend, from a cache of its own: nothing is converted, and bf16 moves the scores by little."""
     mp3 = encode(render.render("jazz", 8, WINDOW_S), "mp3", render.SAMPLING_RATE)
     settings = {"MODEL_ID": "you/end-to-end", "BACKEND": "openvino", "HF_HOME": str(tmp_path / "cache")}
-    with service(settings, tmp_path / "log") as other:
+    with running(**settings) as other_service:
+        other = other_service.url
         answers = [
-            httpx.post(f"{at}/classify", files={"file": ("a.mp3", mp3)}, timeout=60).json() for at in (url, other)
+            httpx2.post(f"{at}/classify", files={"file": ("a.mp3", mp3)}, timeout=60).json() for at in (url, other)
         ]
     assert answers[1]["model"]["backend"].startswith("openvino-")
     assert not (tmp_path / "cache" / "music-genre").exists()

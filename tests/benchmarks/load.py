@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 
 from tests.benchmarks.servers import Server
 
@@ -77,7 +77,7 @@ async def _load(url: str, clips: Sequence[bytes], clients: int, keep_going: Call
             sent = time.perf_counter()
             try:
                 response = await session.post(url, content=content, headers=headers)
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 seen.statuses[type(error).__name__] += 1
                 await _pause(_RETRY_S, keep_going)
                 continue
@@ -88,14 +88,14 @@ async def _load(url: str, clips: Sequence[bytes], clients: int, keep_going: Call
             else:
                 await _pause(float(response.headers.get("Retry-After", _RETRY_S)), keep_going)
 
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits, trust_env=False) as session:
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(timeout=_TIMEOUT_S, limits=limits, trust_env=False) as session:
         await asyncio.gather(*(client(number) for number in range(clients)))
     return seen
 
 
 def _encoded(url: str, clip: bytes) -> tuple[bytes, dict[str, str]]:
-    request = httpx.Request("POST", url, files={"file": ("clip.mp3", clip, "audio/mpeg")})
+    request = httpx2.Request("POST", url, files={"file": ("clip.mp3", clip, "audio/mpeg")})
     return request.read(), {"Content-Type": request.headers["Content-Type"]}
 
 

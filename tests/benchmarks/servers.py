@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT
+from tests.support.service_process import free_port
 
 _START_TIMEOUT_S = 300
 _STOP_TIMEOUT_S = 60

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.support.processes import ROOT, service
+from tests.support.processes import ROOT
+from tests.support.service_process import running
 
 FLAGS = [
     "--no-sandbox",
@@ -80,10 +81,10 @@ def settings(slow_model: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def url(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(settings: dict[str, str]) -> Iterator[str]:
     """A running service."""
-    with service(settings, tmp_path_factory.mktemp("logs") / "service.log") as url:
-        yield url
+    with running(**settings) as service:
+        yield service.url
 
 
 @pytest.fixture

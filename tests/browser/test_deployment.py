@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from starlette.applications import Starlette
@@ -19,7 +19,7 @@ from tests.browser.conftest import TIMEOUT_MS, visit
 from tests.browser.steps import answer, example, panel, screenshot, tab
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
-from tests.support.processes import free_port, service, started
+from tests.support.service_process import Start, free_port, running
 
 PREFIX = "/music/genre"
 
@@ -35,7 +35,7 @@ def visitor(browser: Browser, url: str) -> Iterator[Page]:
 @contextmanager
 def proxy(upstream: str) -> Iterator[str]:
     """A reverse proxy that shows `upstream` under PREFIX, which it strips, and nothing else."""
-    client = httpx.AsyncClient(base_url=upstream, timeout=60)
+    client = httpx2.AsyncClient(base_url=upstream, timeout=60)
 
     @asynccontextmanager
     async def closing(_: Starlette) -> AsyncIterator[None]:
@@ -72,9 +72,8 @@ def proxy(upstream: str) -> Iterator[str]:
         thread.join(20)
 
 
-def test_behind_a_proxy_with_a_path_prefix(browser: Browser, settings: dict[str, str], tmp_path: Path) -> None:
-    log = tmp_path / "service.log"
-    with service(settings | {"ROOT_PATH": PREFIX}, log) as upstream, proxy(upstream) as url:
+def test_behind_a_proxy_with_a_path_prefix(browser: Browser, settings: dict[str, str]) -> None:
+    with running(**settings, ROOT_PATH=PREFIX) as service, proxy(service.url) as url:
         with visitor(browser, url) as page:
             strays: list[str] = []
             page.on("response", lambda response: strays.append(response.url) if response.status == 404 else None)
@@ -86,48 +85,35 @@ def test_behind_a_proxy_with_a_path_prefix(browser: Browser, settings: dict[str,
             tab(page, "From code")
             expect(panel(page)).to_contain_text(f"{url}{PREFIX}/classify")
             assert strays == []
-        assert httpx.get(f"{url}{PREFIX}/openapi.json").status_code == 200
+        assert httpx2.get(f"{url}{PREFIX}/openapi.json").status_code == 200
 
 
 def test_the_page_says_that_the_model_is_loading_and_goes_on_by_itself(
-    browser: Browser, settings: dict[str, str], hub: HubStandIn, tmp_path: Path
+    browser: Browser, settings: dict[str, str], hub: HubStandIn, start: Start
 ) -> None:
     model = Path(settings["MODEL_ID"])
     hub.create_repo("you/late")
     hub.commit("you/late", {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()})
     hub.stall("you/late", delay_s=20, times=1)
-    port = free_port()
-    environment = {**settings, "MODEL_ID": "you/late", "PORT": str(port)}
-    with started("service", log=tmp_path / "service.log", environment=environment):
-        url = f"http://127.0.0.1:{port}"
-        with visitor(browser, url) as page:
-            wait_for(url)
-            page.goto("/ui/")
-            # The libraries of the page take longer than the first answer.
-            expect(page.get_by_role("status")).to_contain_text("The page is getting ready.")
-            screenshot(page, "getting-ready")
-            page.locator("#recording").wait_for()
-            expect(page.get_by_role("status").filter(has_text="The model is still loading.")).to_be_visible()
-            example(page, "jazz")
-            expect(page.get_by_role("status").filter(has_text="listening starts by itself")).to_be_visible()
-            screenshot(page, "model-loading")
-            expect(answer(page)).to_contain_text("Listened to 0:08")
-            expect(page.get_by_text("The model is still loading")).to_have_count(0)
-
-
-def wait_for(url: str) -> None:
-    """Until the service answers at all."""
-    while True:
-        try:
-            assert httpx.get(f"{url}/livez").status_code == 200
-            return
-        except httpx.ConnectError:
-            continue
+    service = start(**settings | {"MODEL_ID": "you/late"})
+    with visitor(browser, service.url) as page:
+        service.wait_for("/livez")
+        page.goto("/ui/")
+        # Gradio's import takes longer than the first answer.
+        expect(page.get_by_role("status")).to_contain_text("The page is getting ready.")
+        screenshot(page, "getting-ready")
+        page.locator("#recording").wait_for()
+        expect(page.get_by_role("status").filter(has_text="The model is still loading.")).to_be_visible()
+        example(page, "jazz")
+        expect(page.get_by_role("status").filter(has_text="listening starts by itself")).to_be_visible()
+        screenshot(page, "model-loading")
+        expect(answer(page)).to_contain_text("Listened to 0:08")
+        expect(page.get_by_text("The model is still loading")).to_have_count(0)
 
 
 def test_a_visitor_in_line_sees_the_place(page: Page, url: str) -> None:
     song = encode(sweep(40, 8_000), "wav", 8_000)
-    with ThreadPoolExecutor(LISTENERS) as others, httpx.Client(base_url=url, timeout=120) as client:
+    with ThreadPoolExecutor(LISTENERS) as others, httpx2.Client(base_url=url, timeout=120) as client:
         waits = [others.submit(listen, client, song) for _ in range(LISTENERS)]
         for wait in waits:
             wait.result()
@@ -137,7 +123,7 @@ def test_a_visitor_in_line_sees_the_place(page: Page, url: str) -> None:
         answer(page)
 
 
-def listen(client: httpx.Client, song: bytes) -> None:
+def listen(client: httpx2.Client, song: bytes) -> None:
     """Have the page listen, without waiting for the answer."""
     path = client.post("/ui/gradio_api/upload", files={"files": ("song.wav", song)}).json()[0]
     data = {"path": path, "meta": {"_type": "gradio.FileData"}}

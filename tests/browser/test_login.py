@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -10,15 +10,16 @@ from service.settings import Settings
 from tests.browser.steps import alert, answer, example, screenshot
 from tests.browser.test_deployment import visitor
 from tests.browser.test_look import findings
-from tests.support.processes import service
+from tests.support.service_process import running
 
 KEY = "a-key-for-the-browser-tests-0123456789"
 
 
 @pytest.mark.skipif("api_keys" not in Settings.model_fields, reason="this service knows no keys")
 def test_the_page_asks_for_a_key_and_works_with_it(browser: Browser, settings: dict[str, str], tmp_path: Path) -> None:
-    with service(settings | {"API_KEYS": KEY}, tmp_path / "service.log") as url, visitor(browser, url) as page:
-        assert httpx.get(f"{url}/model").status_code == 401
+    with running(**settings, API_KEYS=KEY) as service, visitor(browser, service.url) as page:
+        url = service.url
+        assert httpx2.get(f"{url}/model").status_code == 401
         page.goto("/ui/")
         field = page.get_by_label("API key")
         field.fill("wrong")

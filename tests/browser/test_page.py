@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -128,7 +128,7 @@ def test_a_visitor_who_leaves_stops_the_listening(page: Page, url: str, song: Pa
 
 def metric(url: str, name: str) -> float:
     """Summed over its labels."""
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    lines = httpx2.get(f"{url}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 

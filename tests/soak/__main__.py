@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.benchmarks.servers import Server, ours, running
 from tests.soak.clients import Clients
@@ -65,7 +65,7 @@ async def _soak(server: Server, seconds: float, seed: int) -> list[str]:
     say(f"{clients.outcomes.total()} requests: {dict(clients.outcomes.most_common())}; {killed[0]} decoders killed")
     problems = [f"{count} x {what}" for what, count in clients.outcomes.items() if what not in _ALLOWED]
     problems += watch.problems()
-    async with httpx.AsyncClient(base_url=server.url, timeout=10) as session:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=10) as session:
         metrics = (await session.get("/metrics")).text
         say("; ".join(line for line in metrics.splitlines() if line.startswith("genre_decoder_restarts_total")))
         response = await session.post("/classify", files={"file": files[0]})

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import soundfile
 
@@ -57,7 +57,7 @@ def _files() -> Iterator[tuple[str, bytes]]:
 
 def _post(url: str, data: bytes) -> float:
     base, _, query = url.partition("?")
-    response = httpx.post(f"{base}/classify?{query}", files={"file": data}, timeout=300)
+    response = httpx2.post(f"{base}/classify?{query}", files={"file": data}, timeout=300)
     response.raise_for_status()
     duration_s: float = response.json()["duration_s"]
     return duration_s

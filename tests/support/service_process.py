@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ class Service:
     """A running `python -m service`, and its log as it grows."""
 
     def __init__(self, **settings: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self.process = subprocess.Popen(
@@ -86,6 +86,25 @@ class Service:
 
 
 Start = Callable[..., Service]
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Service]:
+    """A service that is ready; SIGTERM ends it,."""
+    service = Service(**settings)
+    try:
+        service.wait_for("/readyz")
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.stop()
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def publish(hub: HubStandIn, repo_id: str, model_folder: Path, **options: Any) -> None:

@@ -1,4 +1,7 @@
-"""An application behind a real port, in a thread of the tests."""
+"""An application behind a real port, in a thread of the tests, which can look into its state.
+
+Everything that needs no look inside starts the service as a process: service_process.
+"""
 
 import asyncio
 import threading

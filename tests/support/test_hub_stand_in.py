@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub import CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
@@ -306,14 +306,14 @@ def test_an_organisation_is_written_to_by_its_members(hub: HubStandIn) -> None:
 def test_a_failure_strikes_as_often_as_asked(hub: HubStandIn) -> None:
     hub.create_repo("you/model")
     hub.fail(r"^GET /api/models/you/model$", status=500, times=2, headers={"Retry-After": "7"})
-    statuses = [httpx.get(f"{hub.endpoint}/api/models/you/model").status_code for _ in range(3)]
+    statuses = [httpx2.get(f"{hub.endpoint}/api/models/you/model").status_code for _ in range(3)]
     hub.fail("/api/models/", times=None)
-    always = [httpx.get(f"{hub.endpoint}/api/models/you/model") for _ in range(3)]
+    always = [httpx2.get(f"{hub.endpoint}/api/models/you/model") for _ in range(3)]
     hub.clear_faults()
 
     assert statuses == [500, 500, 200]
     assert [answer.status_code for answer in always] == [503] * 3
-    assert httpx.get(f"{hub.endpoint}/api/models/you/model").status_code == 200
+    assert httpx2.get(f"{hub.endpoint}/api/models/you/model").status_code == 200
     assert served(hub, "/api/models/you/model") == [500, 500, 200, 503, 503, 503, 200]
 
 
@@ -354,7 +354,7 @@ def test_ranges_are_cut_to_the_file(hub: HubStandIn) -> None:
 
     def asked(value: str) -> tuple[int, bytes]:
         url = f"{hub.endpoint}/you/model/resolve/main/letters.txt"
-        answer = httpx.get(url, headers={"Range": value})
+        answer = httpx2.get(url, headers={"Range": value})
         return answer.status_code, answer.content
 
     assert asked("bytes=2-3") == (206, b"cd")
@@ -378,15 +378,15 @@ def test_an_answer_can_be_late_and_can_be_missing(hub: HubStandIn) -> None:
     hub.create_repo("you/model")
     url = f"{hub.endpoint}/api/models/you/model"
     hub.stall("^GET", delay_s=0.3)
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(url, timeout=0.1)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.get(url, timeout=0.1)
     hub.stall("^GET", delay_s=0.2)
     start = time.monotonic()
-    assert httpx.get(url).status_code == 200
+    assert httpx2.get(url).status_code == 200
     assert time.monotonic() - start >= 0.2
     hub.fail("^GET", drop=True)
-    with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(url)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        httpx2.get(url)
     assert None in served(hub, "^GET")
 
 
@@ -395,8 +395,8 @@ def test_a_stopped_hub_refuses_connections_until_it_is_started(hub: HubStandIn, 
     hub.commit("you/model", FILES)
     before = pull(hub, tmp_path / "warm")
     hub.stop()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(hub.endpoint)
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(hub.endpoint)
     with pytest.raises(LocalEntryNotFoundError):
         pull(hub, tmp_path / "cold")
     assert pull(hub, tmp_path / "warm") == before
@@ -407,7 +407,7 @@ def test_a_stopped_hub_refuses_connections_until_it_is_started(hub: HubStandIn, 
 
 def test_stopping_does_not_wait_for_a_late_answer(hub: HubStandIn) -> None:
     hub.stall("^GET /api/whoami-v2", delay_s=60)
-    with httpx.Client(base_url=hub.endpoint, timeout=0.1) as client, pytest.raises(httpx.ReadTimeout):
+    with httpx2.Client(base_url=hub.endpoint, timeout=0.1) as client, pytest.raises(httpx2.ReadTimeout):
         client.get("/api/whoami-v2")
     start = time.monotonic()
     hub.stop()
@@ -417,8 +417,8 @@ def test_stopping_does_not_wait_for_a_late_answer(hub: HubStandIn) -> None:
 
 def test_what_is_not_in_the_protocol_is_noticed() -> None:
     with HubStandIn() as hub:
-        answer = httpx.post(f"{hub.endpoint}/api/models/you/model/super-squash/main")
-        other_method = httpx.delete(f"{hub.endpoint}/api/models/you/model")
+        answer = httpx2.post(f"{hub.endpoint}/api/models/you/model/super-squash/main")
+        other_method = httpx2.delete(f"{hub.endpoint}/api/models/you/model")
 
     assert (answer.status_code, other_method.status_code) == (404, 404)
     assert "super-squash" in answer.json()["error"]
@@ -432,12 +432,12 @@ def test_a_large_file_that_was_not_uploaded_is_refused(hub: HubStandIn) -> None:
         {"key": "header", "value": {"summary": "Weights"}},
         {"key": "lfsFile", "value": {"path": "model.safetensors", "algo": "sha256", "oid": oid, "size": 5}},
     ]
-    commit = httpx.post(
+    commit = httpx2.post(
         f"{hub.endpoint}/api/models/you/model/commit/main",
         headers={"Authorization": "Bearer hf_write"},
         content="\n".join(json.dumps(line) for line in lines),
     )
-    upload = httpx.put(f"{hub.endpoint}/lfs/models/you/model/{oid}", content=b"other")
+    upload = httpx2.put(f"{hub.endpoint}/lfs/models/you/model/{oid}", content=b"other")
 
     assert (commit.status_code, upload.status_code) == (400, 400)
     assert "does not exist" in commit.json()["error"]
