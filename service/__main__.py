@@ -3,12 +3,15 @@
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from service.settings import Settings
 
 
@@ -73,28 +76,35 @@ def _serve(settings: "Settings", scratch: Path) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     allow_descriptors(settings.max_connections)
+    limits = protocol(settings.max_connections, settings.metrics_port, app.state.metrics)
     config = uvicorn.Config(
         app,
         backlog=BACKLOG,
         host=settings.host,
         port=settings.port,
-        http=protocol(settings.max_connections, settings.metrics_port, app.state.metrics),
+        http=limits,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
     )
-    sockets = None
-    if settings.metrics_port:
-        metrics = uvicorn.Config(app, host=settings.host, port=settings.metrics_port, log_config=None)
-        sockets = [config.bind_socket(), metrics.bind_socket()]
     server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
-    server.run(sockets)
+    server.run(_sockets(config, settings))
     return int(failed)
 
 
+def _sockets(config: "uvicorn.Config", settings: "Settings") -> list[socket.socket] | None:
+    """The sockets of both ports; None where uvicorn binds the only one by itself."""
+    if not settings.metrics_port:
+        return None
+    import uvicorn
+
+    metrics = uvicorn.Config(config.app, host=settings.host, port=settings.metrics_port, log_config=None)
+    return [config.bind_socket(), metrics.bind_socket()]
+
+
 def _where_to_look(settings: "Settings") -> str:
-    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host
+    host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 (compared, not bound)
     url = f"http://{host}:{settings.port}{settings.root_path}"
     return f"Ready. Open {url}/ui, or run: curl -F file=@song.mp3 {url}/classify   Ctrl-C stops the service."
 

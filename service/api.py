@@ -111,7 +111,7 @@ async def classify(
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))
 async def model(classifier: ClassifierDep) -> ModelCard:
-    """Which model answers, and what serving took from its repo."""
+    """The loaded model, and everything that serving took from its repo."""
     engine = classifier.engine
     artefact = engine.artefact
     return ModelCard(
@@ -149,6 +149,7 @@ async def metrics(metrics: MetricsDep) -> Response:
 
 @open_router.get("/", include_in_schema=False)
 async def index(request: Request) -> Response:
+    """Lead a browser to the page."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")
 
 

@@ -107,7 +107,7 @@ def _classifier(settings: Settings, decoders: DecoderPool, metrics: Metrics) -> 
 
 
 def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drain) -> list[Middleware]:
-    """What surrounds every request, outermost first."""
+    """The middlewares around every request, outermost first."""
     layers: list[Middleware | None] = [
         Middleware(CorrelationIdMiddleware, validator=_is_request_id),
         Middleware(SecurityHeadersMiddleware, page=page.PATH),

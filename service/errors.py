@@ -19,9 +19,9 @@ ServiceError
 ├── Overloaded              429
 ├── StorageFull             507
 ├── DeadlineExceeded        504
-├── ClientGone              499     for the log only: nobody is there to read it
+├── ClientGone              499     for logs and metrics only
 └── InternalError           500
-StartupError                no HTTP: the service cannot start until somebody changes something
+StartupError                no HTTP: the service cannot start until something is changed
 """
 
 import os
@@ -42,7 +42,7 @@ class ServiceError(Exception):
 
 
 class AudioError(ServiceError):
-    """The recording cannot be classified, whoever asks."""
+    """The recording cannot be classified."""
 
 
 class UndecodableAudio(AudioError):

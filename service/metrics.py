@@ -1,5 +1,7 @@
 """The metrics of the service, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
 
+from functools import partial
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -23,64 +25,52 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        self.http_requests = Counter(
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self._count_requests()
+        self._count_answers()
+
+    def _count_requests(self) -> None:
+        counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
+        self.http_requests = counter(
             "genre_http_requests_total",
             "HTTP requests answered, by method, route template and status.",
             ["method", "route", "status"],
-            registry=registry,
         )
-        self.http_request_duration = Histogram(
+        self.http_request_duration = histogram(
             "genre_http_request_duration_seconds",
             "Time from the first byte of a request to the last byte of its answer.",
             ["route"],
             buckets=_LATENCIES_S,
-            registry=registry,
         )
-        self.stage_duration = Histogram(
+        self.stage_duration = histogram(
             "genre_stage_duration_seconds",
             "Time a classification spends in a stage: decode_wait, decode, queue or inference.",
             ["stage"],
             buckets=_LATENCIES_S,
-            registry=registry,
         )
-        self.queue_audio = Gauge("genre_queue_audio_seconds", "Audio admitted and not yet answered.", registry=registry)
-        self.rejected = Counter(
-            "genre_rejected_total",
-            "Requests refused or failed, by problem type.",
-            ["reason"],
-            registry=registry,
-        )
-        self.audio_duration = Histogram(
-            "genre_audio_duration_seconds",
-            "Length of the recordings classified.",
-            buckets=_DURATIONS_S,
-            registry=registry,
-        )
-        self.predictions = Counter(
-            "genre_predictions_total",
-            "Recordings classified, by best genre and decision.",
-            ["genre", "decision"],
-            registry=registry,
-        )
-        self.confidence = Histogram(
-            "genre_confidence", "Confidence of the best genre.", buckets=_TENTHS, registry=registry
-        )
-        self.decoder_restarts = Counter(
+        self.rejected = counter("genre_rejected_total", "Requests refused or failed, by problem type.", ["reason"])
+        self.decoder_restarts = counter(
             "genre_decoder_restarts_total",
             "Decoder processes lost: failed on a file, ended as they overran their request, or killed from outside.",
             ["reason"],
-            registry=registry,
         )
         for reason in ("failed", "overran", "killed"):
             self.decoder_restarts.labels(reason)
-        self.model_info = Gauge(
-            "genre_model_info",
-            "1 for the model that answers; the labels say which.",
-            ["id", "revision", "backend"],
-            registry=registry,
+
+    def _count_answers(self) -> None:
+        counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        self.queue_audio = gauge("genre_queue_audio_seconds", "Audio admitted and not yet answered.")
+        self.audio_duration = histogram(
+            "genre_audio_duration_seconds", "Length of the recordings classified.", buckets=_DURATIONS_S
+        )
+        self.predictions = counter(
+            "genre_predictions_total", "Recordings classified, by best genre and decision.", ["genre", "decision"]
+        )
+        self.confidence = histogram("genre_confidence", "Confidence of the best genre.", buckets=_TENTHS)
+        self.model_info = gauge(
+            "genre_model_info", "1 for the model that answers; the labels say which.", ["id", "revision", "backend"]
         )
 
     def model_loaded(self, artefact: Artefact, backend: str) -> None:

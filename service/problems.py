@@ -30,6 +30,7 @@ class ProblemResponse(JSONResponse):
     error_type: type[ServiceError] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
         if self.error_type:
             mark_refused(scope, self.error_type)
         await super().__call__(scope, receive, send)

@@ -8,18 +8,22 @@ Decision = Literal["accepted", "uncertain"]
 
 
 class Score(BaseModel):
+    """The probability of a genre."""
+
     label: str = Field(examples=["blues"])
     score: float = Field(ge=0, le=1, description="Calibrated probability of this genre.")
 
 
 class ModelReference(BaseModel):
+    """The model that answered."""
+
     id: str = Field(description="Hub id, or the name of the local folder.", examples=["you/genre"])
     revision: str = Field(description="Commit of the model repo that answered.")
     backend: str = Field(description="What computed the answer.", examples=["torch-cpu-float32"])
 
 
 class Span(BaseModel):
-    """One window of a timeline."""
+    """A window of a timeline."""
 
     start_s: float
     end_s: float
@@ -45,7 +49,7 @@ class Classification(BaseModel):
 
 
 class TrainedOn(BaseModel):
-    """What a model was trained on."""
+    """The training data of a model."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -71,6 +75,8 @@ class ModelCard(BaseModel):
 
 
 class Health(BaseModel):
+    """The state of the service."""
+
     status: Literal["alive", "ready"]
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import h11
 import uvicorn
@@ -55,14 +55,17 @@ class Server(uvicorn.Server):
         self._exit_now = exit_now
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to shut down at the first signal, exit at the second."""
         if self._captured_signals:
             self._exit_now()
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then close the sockets."""
         self._drain.begin()
         deadline = time.monotonic() + self._drain_timeout_s - _CLOSING_S - _EXIT_S
-        while not self._drain.done and time.monotonic() < deadline:
+        # Polled, as `is_busy` of the classifier is no event.
+        while not self._drain.done and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
         self.config.timeout_graceful_shutdown = _CLOSING_S
         await super().shutdown(sockets)
@@ -82,71 +85,83 @@ def allow_descriptors(max_connections: int) -> None:
 
 
 def protocol(max_connections: int, uncounted_port: int | None, metrics: Metrics) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1 protocol, which closes the connection of a client that keeps it waiting, and answers 503 to
-    connections over the limit.
+    """The protocol with its limits: uvicorn takes a class, and makes an object of it for each connection.
 
     uncounted_port: a port whose connections are always accepted. metrics: count the refusals.
     """
+    limits = {"max_connections": max_connections, "uncounted_port": uncounted_port, "metrics": metrics}
+    return type("Protocol", (PatientProtocol,), limits)
 
-    class Protocol(H11Protocol):
-        _waiting: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(cast(asyncio.Transport, _Lingering(transport, self._is_uploading, self.loop)))
-            self._close_now = transport.close
-            # What asyncio reads at once, which the parser takes in one go while everybody else waits.
-            setattr(transport, "max_size", _SLICE_BYTES)  # noqa: B010
-            _bound_writing(transport)
-            if len(self.connections) > max_connections and self.server and self.server[1] != uncounted_port:
-                detail = "The service has as many connections as it takes. Try again later."
-                return self._refuse(TooManyConnections(detail, retry_after_s=_RETRY_S))
+class PatientProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol, which closes the connection of a client that keeps it waiting, and answers 503 to
+    connections over the limit. `protocol` makes a class of it with limits.
+    """
+
+    max_connections: ClassVar[int]
+    uncounted_port: ClassVar[int | None]
+    metrics: ClassVar[Metrics]
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Bound a new connection, or refuse it."""
+        super().connection_made(cast(asyncio.Transport, _Lingering(transport, self._is_uploading, self.loop)))
+        self._close_now = transport.close
+        # What asyncio reads at once, which the parser takes in one go while everybody else waits.
+        setattr(transport, "max_size", _SLICE_BYTES)  # noqa: B010
+        _bound_writing(transport)
+        if len(self.connections) > self.max_connections and self.server and self.server[1] != self.uncounted_port:
+            detail = "The service has as many connections as it takes. Try again later."
+            self._refuse(TooManyConnections(detail, retry_after_s=_RETRY_S))
+        else:
             self._wait_for_client()
 
-        def data_received(self, data: bytes) -> None:
-            # In slices, as the parser's bound on a head counts only what is still incomplete after each.
-            for start in range(0, len(data), _SLICE_BYTES):
-                if not self.transport.is_closing():
-                    super().data_received(data[start : start + _SLICE_BYTES])
-            self._wait_for_client()
+    def data_received(self, data: bytes) -> None:
+        """Parse what the client sent."""
+        # In slices, as the parser's bound on a head counts only what is still incomplete after each.
+        for start in range(0, len(data), _SLICE_BYTES):
+            if not self.transport.is_closing():
+                super().data_received(data[start : start + _SLICE_BYTES])
+        self._wait_for_client()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            self._stop_waiting()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock of a connection that has ended."""
+        super().connection_lost(exc)
+        self._stop_waiting()
 
-        def send_400_response(self, msg: str) -> None:
-            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-                self._refuse(BadRequest("This is not a valid request of HTTP 1.1."))
-            else:
-                self.transport.close()
-
-        def _is_uploading(self) -> bool:
-            return self.conn.their_state is h11.SEND_BODY
-
-        def _wait_for_client(self) -> None:
-            """Start the clock when it is the client's turn, and stop it when it is ours. More bytes do not reset it."""
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._stop_waiting()
-            elif self._waiting is None:
-                self._waiting = self.loop.call_later(_CLIENT_S, self._close_now)
-
-        def _stop_waiting(self) -> None:
-            if self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
-
-        def _refuse(self, error: ServiceError) -> None:
-            # In a context of its own: the current one may be that of the request before, and know its id.
-            answer = contextvars.Context().run(problems.problem, error)
-            metrics.rejected.labels(error.type).inc()
-            add_security_headers(answer.headers)
-            answer.headers["Connection"] = "close"
-            head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
-            status = HTTPStatus(answer.status_code)
-            line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
-            self.transport.write(line + head + b"\r\n" + bytes(answer.body))
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with a problem."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._refuse(BadRequest("This is not a valid request of HTTP 1.1."))
+        else:
             self.transport.close()
 
-    return Protocol
+    def _is_uploading(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
+    def _wait_for_client(self) -> None:
+        """Start the clock when it is the client's turn, and stop it when it is ours. More bytes do not reset it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(_CLIENT_S, self._close_now)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _refuse(self, error: ServiceError) -> None:
+        # In a context of its own: the current one may be that of the request before, and know its id.
+        answer = contextvars.Context().run(problems.problem, error)
+        self.metrics.rejected.labels(error.type).inc()
+        add_security_headers(answer.headers)
+        answer.headers["Connection"] = "close"
+        head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
+        status = HTTPStatus(answer.status_code)
+        line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        self.transport.write(line + head + b"\r\n" + bytes(answer.body))
+        self.transport.close()
 
 
 class _Lingering:
@@ -168,16 +183,20 @@ class _Lingering:
         return self._lingers or self._transport.is_closing()
 
     def close(self) -> None:
-        if self.is_closing() or not self._is_uploading():
-            return self._transport.close()
-        try:
-            self._transport.write_eof()
-        except OSError:
-            # It has just gone.
-            return self._transport.close()
+        if self.is_closing() or not self._is_uploading() or not self._write_eof():
+            self._transport.close()
+            return
         self._lingers = True
         self._transport.resume_reading()
         self._loop.call_later(_CLIENT_S, self._transport.close)
+
+    def _write_eof(self) -> bool:
+        """Tell the client that nothing more is sent; False when the client has just gone."""
+        try:
+            self._transport.write_eof()
+        except OSError:
+            return False
+        return True
 
 
 def _bound_writing(transport: asyncio.Transport) -> None:

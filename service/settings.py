@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     """Origins, separated by commas, whose pages may call the API from a browser; `*` for all."""
 
     backend: Literal["auto", "openvino", "torch"] = "auto"
-    """What computes: OpenVINO on a CPU and torch on a GPU (auto), or always one of them."""
+    """Backend that computes: OpenVINO on a CPU and torch on a GPU (auto), or always one of them."""
 
     cpu_threads: Annotated[int, Field(ge=0, le=1_024)] = 0
     """Threads for inference; 0 for as many as the process has cores, a container's CPU limit included."""

@@ -13,7 +13,7 @@ from training.train import train
 
 
 def main() -> int:
-    """The exit code: 0 for a finished run, 1 when somebody must change something, 2 for a wrong option."""
+    """The exit code: 0 for a finished run, 1 after an error that says what to change, 2 for a wrong option."""
     return cli.run("python -m training", train)
 
 

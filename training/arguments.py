@@ -20,7 +20,7 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
 
 @dataclass
 class DataArguments:
-    """Which clips, and what of them the model sees."""
+    """Options of the data: its source, its split, the part of a clip that the model sees."""
 
     dataset: str = field(
         default="marsyas/gtzan",
@@ -80,7 +80,7 @@ class DataArguments:
 
 @dataclass
 class ModelArguments:
-    """Which model is fine-tuned."""
+    """Options of the base model."""
 
     model_name_or_path: str = field(
         default="ntu-spml/distilhubert",
@@ -173,5 +173,5 @@ class GenreTrainingArguments(TrainingArguments):
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether it computes in bfloat16 by itself; without, torch converts each number, which is slower than float32."""
+    """Whether the CPU computes in bfloat16; without, torch converts each number, which is slower than float32."""
     return any(has and name.endswith("bf16") for name, has in torch.cpu.get_capabilities().items())

@@ -18,7 +18,7 @@ def run(
     work: Callable[[DataArguments, ModelArguments, GenreTrainingArguments], object],
     arguments: list[str] | None = None,
 ) -> int:
-    """Parse and work. The exit code: 0 when done, 1 when somebody must change something, 2 for a wrong option."""
+    """Parse and work. The exit code: 0 when done, 1 after an error that says what to change, 2 for a wrong option."""
     parsed = parse(program, arguments)
     logging.basicConfig(
         level=logging.INFO if parsed[2].process_index == 0 else logging.ERROR,

@@ -1,4 +1,4 @@
-"""Errors of the training programs, each with what somebody must change."""
+"""Errors of the training programs, each with what to change."""
 
 import errno
 import shutil
@@ -14,7 +14,7 @@ _ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 
 
 class TrainingError(Exception):
-    """Somebody must change something. The message is one line: what is wrong and what to do about it."""
+    """An error that the user can mend. The message is one line: what is wrong and what to do about it."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def disk_full_as_error(output_dir: Path) -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind the error, whoever wrapped it.
+    """Whether a full disk is the cause of an error, however it was wrapped.
 
     By its words as well: what crosses from a worker process, or comes from Rust, has lost its errno.
     """

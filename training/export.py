@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """The exit code: 0 when the graph was written, 1 when it was not or somebody must change something."""
+    """The exit code: 0 when the graph was written, 1 when it was not, or after an error that says what to change."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
     parser.add_argument("output_dir", type=Path, help="the --output_dir of a finished training run")
     parser.add_argument("--int8", action="store_true", help="also write the int8 graph, if it passes its comparison")

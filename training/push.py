@@ -10,7 +10,7 @@ from training.finetuning import run_folder
 
 
 def main() -> int:
-    """The exit code: 0 after the push, 1 when somebody must change something."""
+    """The exit code: 0 after the push, 1 after an error that says what to change."""
     parser = argparse.ArgumentParser(prog="python -m training.push", description=__doc__)
     parser.add_argument("output_dir", type=Path, help="the --output_dir of the training run")
     parser.add_argument("--hub_model_id", required=True, help="the model repo to push to, such as you/genre")

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """The exit code: 0 when searched, 1 when somebody must change something, 2 for a wrong option."""
+    """The exit code: 0 when searched, 1 after an error that says what to change, 2 for a wrong option."""
     parser = argparse.ArgumentParser(prog="python -m training.search", description=__doc__.splitlines()[0])
     parser.add_argument("--n_trials", type=int, default=20, help="trainings to try")
     options, others = parser.parse_known_args()

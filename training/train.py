@@ -1,4 +1,4 @@
-"""One training run, from the data to the pushed model, read from top to bottom."""
+"""Trains a model: loads the data, fine-tunes, evaluates, saves and pushes."""
 
 import copy
 import logging
@@ -19,7 +19,7 @@ from training.data.sources import SYNTHETIC
 from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.report import Report, SplitReport, measure
-from training.evaluation.robustness import answers, robustness
+from training.evaluation.robustness import make_predictor, robustness
 from training.finetuning import encoder_cache, run_folder
 from training.finetuning.dry_run import plan
 from training.finetuning.experiment import Experiment, prepare, with_encoder_cache
@@ -123,15 +123,13 @@ def _train_on(chosen: Split, job: Experiment) -> tuple[GenreTrainer, SplitReport
     if arguments.robustness and trainer.is_world_process_zero():
         model = trainer.accelerator.unwrap_model(trainer.model)
         robust = robustness(
-            chosen.test, answers(model, job.extractor, job.window), sampling_rate=job.window.sampling_rate
+            chosen.test, make_predictor(model, job.extractor, job.window), sampling_rate=job.window.sampling_rate
         )
     report = measure(
         tested,
         None if chosen.chosen_on_test else validated,
+        chosen,
         job.clips.genres,
-        split=chosen.name,
-        caution=chosen.caution,
-        clips=chosen.sizes,
         curve=_curve(trainer),
         robustness=robust,
     )
@@ -177,7 +175,7 @@ def _settings(data: DataArguments, base: ModelArguments, arguments: GenreTrainin
 
 
 def _plain(value: Any) -> Any:
-    """What JSON and a reader of the card understand: an enumeration by its value."""
+    """The value of an enumeration, for JSON and the model card; other values as they are."""
     return getattr(value, "value", value)
 
 
@@ -217,7 +215,7 @@ def _report(
 
 
 def _base_name(model_name_or_path: str) -> str:
-    """How a reader of the card would call the base model; nobody else has our folders."""
+    """The base model's name for the model card: a Hub id, or the name of a local folder."""
     if model_name_or_path == TINY:
         return "none: a small HuBERT, trained from scratch"
     return Path(model_name_or_path).name if Path(model_name_or_path).is_dir() else f"`{model_name_or_path}`"

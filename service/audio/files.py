@@ -66,7 +66,8 @@ class AudioFile(ABC):
         """Mono blocks at the file's own rate, from `start_s` to the end."""
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the decoder; the file itself stays open."""
 
 
 def open_audio(file: BinaryIO) -> AudioFile:
@@ -181,7 +182,7 @@ class _AVFile(AudioFile):
         self.duration_s = self._measure_duration_s()
 
     def _measure_duration_s(self) -> float:
-        """From the header; from the packets where there is none (a browser's webm) or it is a guess (raw aac)."""
+        """The length in the header; from the packets where it has none (a browser's webm) or guesses (raw aac)."""
         if self._container.duration is not None and self._container.format.name != "aac":
             return self._container.duration / av.time_base
         self._container.seek(0)

@@ -41,6 +41,7 @@ SIGNATURES = (
 
 
 def begins_with_one_of(signatures: tuple[tuple[int, bytes], ...], file: BinaryIO) -> bool:
+    """Whether a file begins with one of the signatures, each bytes at an offset."""
     file.seek(0)
     head = file.read(16)
     return any(head.startswith(signature, offset) for offset, signature in signatures)

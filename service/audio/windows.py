@@ -39,7 +39,7 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class Window:
-    """What the model hears at once.
+    """A window of a recording, the input of one pass of the model.
 
     start_s, end_s: where in the recording, in seconds; a short recording ends before the window does.
     waveform: float32 (window samples,), filled to the model's length.
@@ -52,7 +52,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the model is shown of one audio file.
+    """The windows of one audio file.
 
     windows: float32 (n, window samples), evenly spread over the recording, n >= 1.
     duration_s: length of the whole recording in seconds.
@@ -66,7 +66,7 @@ class Recording:
 
 @dataclass
 class ReadPosition:
-    """How far the reading of a recording has come: all that the next window has to know of those before it.
+    """Read position in a recording: all that reading the next window needs to know of the earlier ones.
 
     duration_s: length of the recording in seconds, as its header says until the file proves shorter.
     analysed_s: how many seconds were audible in a window so far. end_s: where the last sample was found.
@@ -134,14 +134,14 @@ def read_recording(file: BinaryIO, spec: WindowSpec, *, max_windows: int) -> Rec
 
 
 def window_starts(duration_s: float, window_s: float, max_windows: int) -> list[float]:
-    """Where the windows of a recording start, in seconds: evenly spread, at most `max_windows`, at least one."""
+    """The starts of a recording's windows in seconds: evenly spread, at most `max_windows`, at least one."""
     count = min(max_windows, max(1, math.ceil(duration_s / window_s - TAIL_TOLERANCE)))
     return np.linspace(0.0, max(0.0, duration_s - window_s), count).tolist() if count > 1 else [0.0]
 
 
 def timeline_starts(duration_s: float, window_s: float, max_analysed_s: float) -> list[float]:
-    """Where the windows of a timeline start, in seconds: end to end from the beginning, up to `max_analysed_s`. A rest
-    at the end gets a window of its own unless it is under a tenth of one."""
+    """The starts of a timeline's windows in seconds: end to end from the beginning, up to `max_analysed_s`. A rest at
+    the end gets a window of its own unless it is under a tenth of one."""
     count = max(1, math.ceil(min(duration_s, max_analysed_s) / window_s - TAIL_TOLERANCE))
     return [index * window_s for index in range(count)]
 

@@ -1,0 +1,1 @@
+"""API keys, and the login of the page."""

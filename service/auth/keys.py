@@ -17,7 +17,7 @@ from service.settings import parse_list
 logger = logging.getLogger(__name__)
 
 SESSION = b"music-genre page session"
-"""What the token of a session says, signed with the time at which it was made."""
+"""Payload of a session token, which is signed together with its time."""
 
 SESSION_S = 12 * 3_600
 """Seconds that a login to the page lasts."""

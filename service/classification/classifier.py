@@ -123,7 +123,7 @@ class Classifier:
             return await self._read_window(file, engine, start_s)
 
     async def evidence(self, file: BinaryIO, genre: str, start_s: float) -> Evidence:
-        """Which seconds of a window speak for `genre`: see `evidence.occlude`. It costs as much as so many windows.
+        """The seconds of a window that speak for `genre`, by `occlude`, at the cost of `SEGMENTS` + 1 windows.
 
         Raises what `read_window` raises; InvalidParameter for a genre that the model does not know.
         """

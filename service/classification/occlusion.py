@@ -27,7 +27,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a genre in a window. probability: of `genre` in the whole window. segments: end to end."""
+    """Evidence for a genre in a window. probability: of `genre` in the whole window. segments: end to end."""
 
     genre: str
     probability: float

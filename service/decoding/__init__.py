@@ -1,0 +1,1 @@
+"""Untrusted audio files, decoded in processes of their own."""

@@ -111,7 +111,7 @@ class DecoderPool:
         return worker
 
     def _abandon(self, step: "asyncio.Task[tuple[ReadPosition, Waveform]]") -> None:
-        """Let a step that nobody waits for go on for `_GRACE_S`: a new process costs half a second of a core."""
+        """Let a step whose client is gone go on for `_GRACE_S`: a new process costs half a second of a core."""
         asyncio.get_running_loop().call_later(_GRACE_S, step.cancel)
         step.add_done_callback(_retrieve_exception)
 

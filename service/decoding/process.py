@@ -50,7 +50,7 @@ class DecoderProcess:
     """A process that has at most one file open. Used from the event loop only, by one request at a time.
 
     cpu_s, wall_s: seconds of a core, and of any clock, that opening a file or reading a window may take.
-    start_s: seconds from its start until it must be ready, whoever waits for it meanwhile.
+    start_s: seconds from its start until it must be ready.
     An await that is cancelled, and one that raises DecoderLost, leave a process that must be ended.
     """
 

@@ -155,6 +155,6 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | No
 
 
 if __name__ == "__main__":
-    # The service was killed: nobody reads an answer.
+    # The service was killed, and reads no answer.
     with suppress(ConnectionError):
         main()

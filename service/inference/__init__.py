@@ -1,0 +1,1 @@
+"""Loads a model and computes windows: the engine and its backends."""

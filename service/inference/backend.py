@@ -16,7 +16,7 @@ class Backend(Protocol):
     """Computes a model on a device. Blocks; one thread calls it."""
 
     name: str
-    """For `/model` and the metrics, such as `openvino-bf16`."""
+    """Name for `/model` and the metrics, such as `openvino-bf16`."""
 
     max_batch: int
     """Windows that are worth computing together on this device."""

@@ -61,7 +61,7 @@ class Engine:
     async def probabilities(self, windows: Windows) -> Probabilities:
         """float32 (n, labels) for windows (n, samples), n >= 1, not yet normalised.
 
-        A call has at most one window in the queue, so that requests take turns and a long recording starves nobody;
+        A call has at most one window in the queue, so that requests take turns and a long recording starves no other;
         one that is cancelled computes no further window.
         """
         return np.stack([(await self.infer(window)).probabilities for window in windows])

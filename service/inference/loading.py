@@ -21,7 +21,7 @@ Choice = Literal["auto", "openvino", "torch"]
 
 
 def load_engine(settings: Settings) -> Engine:
-    """Blocks until the model can answer. Raises StartupError when somebody must change something first."""
+    """Load the model; blocks until it can answer. Raises StartupError, which says what to change."""
     # Bars are no log lines, and the client's own handler writes none that are JSON.
     disable_progress_bars()
     logging.getLogger("huggingface_hub").handlers.clear()

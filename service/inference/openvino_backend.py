@@ -43,5 +43,6 @@ class OpenVINOBackend:
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
     def probabilities(self, windows: Windows) -> Probabilities:
+        """See `Backend.probabilities`."""
         logits = np.concatenate([self._request.infer([window[None]])[0] for window in windows])
         return softmax(logits.astype(np.float32) / self._temperature)

@@ -22,5 +22,6 @@ class TorchBackend:
 
     @torch.inference_mode()
     def probabilities(self, windows: Windows) -> Probabilities:
+        """See `Backend.probabilities`."""
         inputs = torch.from_numpy(windows).to(self._device, self._dtype)
         return softmax(self._model(inputs).logits.float().cpu().numpy() / self._temperature)

@@ -1,1 +1,1 @@
-"""What surrounds every request: plain ASGI middlewares, wired in `service.app`, outermost first."""
+"""Plain ASGI middlewares around every request; `service.app` lists them, outermost first."""

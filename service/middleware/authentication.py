@@ -49,7 +49,7 @@ class AuthenticationMiddleware:
             return await self.app(scope, receive, send)
         if answer.status_code == Unauthorized.status:
             problems.mark_refused(scope, Unauthorized)
-        await answer(scope, receive, send)
+        return await answer(scope, receive, send)
 
     async def _to_page(self, request: Request) -> Response | None:
         """The answer to a browser that is not logged in; None when the request may pass to the page."""

@@ -37,6 +37,7 @@ class BodyLimitMiddleware:
                 raise
         if body.refusal:
             await problems.problem(body.refusal)(scope, receive, send)
+        return None
 
 
 class _BoundedBody:

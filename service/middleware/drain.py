@@ -21,7 +21,7 @@ class Drain:
         self._is_busy = is_busy
 
     def begin(self) -> None:
-        """From now on the service is not ready, and refuses work."""
+        """Begin: the service is not ready any more, and refuses new work."""
         self.begun = True
 
     @property

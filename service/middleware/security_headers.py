@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.middleware.paths import is_below
 
 DOCS_FILES = "/docs/static"
-"""Where the documentation page finds its scripts and styles."""
+"""Path of the scripts and styles of the documentation page."""
 
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -52,7 +52,7 @@ class SecurityHeadersMiddleware:
                 add_security_headers(MutableHeaders(scope=message), self._policy(path), cached=is_static)
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        return await self.app(scope, receive, send_with_headers)
 
     def _policy(self, path: str) -> str:
         if is_below(path, self.page):

@@ -22,13 +22,13 @@ from service.model.serving_file import (
 )
 
 DEFAULT_WINDOW_S = 30.0
-"""For a repo that names no length: what GTZAN's clips have, and published models of the kind are trained on."""
+"""Used for a repo that names no length: GTZAN's clips have it, and published models are trained on it."""
 
 DEFAULT_TEMPERATURE = 1.0
-"""For a repo without calibration: the softmax as it is."""
+"""Used for a repo without calibration: leaves the softmax as it is."""
 
 DEFAULT_CONFIDENCE_THRESHOLD = 0.5
-"""For a repo without calibration: below one half, the other genres together are more probable."""
+"""Used for a repo without calibration: below one half, the other genres together are more probable."""
 
 # The feature extractor of every model that takes the waveform itself.
 _WAVEFORM_EXTRACTOR = "Wav2Vec2FeatureExtractor"

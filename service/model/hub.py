@@ -59,7 +59,7 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
 
     model_id: a local folder is used as it is. Without the Hub, a complete cached snapshot is used.
     Passing faults (no connection, timeouts, 429, 5xx) are retried with backoff for `deadline_s` seconds.
-    Raises StartupError at once when somebody must change something first, and after the deadline.
+    Raises StartupError, which says what to change: at once for a lasting fault, else after the deadline.
     """
     if Path(model_id).is_dir():
         return Snapshot(Path(model_id).resolve(), None)
@@ -106,7 +106,7 @@ def _pull(model_id: str, revision: str) -> Snapshot:
 
 
 def _lasting_reason(error: Exception, model_id: str, revision: str) -> str | None:
-    """What must be changed before another try makes sense; None for a passing fault."""
+    """The change that another try needs, in words; None for a passing fault."""
     match error:
         case RevisionNotFoundError():
             return f"{model_id} has no revision {revision}. Set MODEL_REVISION to a branch, tag or commit that exists."
@@ -153,7 +153,10 @@ def _hash(blob: Path) -> str:
         if _SHA256.fullmatch(blob.name):
             return hashlib.file_digest(file, "sha256").hexdigest()
         content = file.read()
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        # git names its blobs by SHA-1; large files have SHA-256.
+        return hashlib.sha1(  # noqa: S324
+            b"blob %d\0" % len(content) + content
+        ).hexdigest()
 
 
 def _client(stall_s: float) -> httpx2.Client:

@@ -10,7 +10,7 @@ from huggingface_hub.errors import (
 
 
 def explain_refusal(error: BaseException, repo_id: str, *, named_by: str) -> str | None:
-    """What must be changed before another try makes sense; None for an error that is no refusal of the Hub.
+    """The change that another try needs, in words; None for an error that is no refusal of the Hub.
 
     named_by: where the user wrote `repo_id`, such as MODEL_ID.
     """

@@ -1,0 +1,1 @@
+"""The process itself: cores, logs, threads, temporary files, periodic work."""

@@ -35,6 +35,6 @@ def _quota(cgroup: Path) -> float:
 
 
 def lower_priority() -> None:
-    """Of the calling thread, and of those that it will start."""
+    """Lower the priority of the calling thread, and of threads that it starts later."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)

@@ -1,4 +1,4 @@
-"""What the page does when its visitor acts: each action asks the classifier, and answers with what the parts show."""
+"""Actions of the page: each asks the classifier, and returns the new content of Gradio's components."""
 
 import logging
 import math
@@ -27,6 +27,8 @@ _INTERVAL_S = 0.5
 
 
 class Actions:
+    """Actions of one page, shared by its visitors."""
+
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._pictures = Pictures()
@@ -87,7 +89,7 @@ class Actions:
         files = multi_upload.files_of(event._data)
         shown_at = -math.inf
         for position, (name, path) in enumerate(files, 1):
-            # The whole table each time: not more often than somebody can look.
+            # Each update sends the whole table: not more often than a person can look.
             if path and time.monotonic() - shown_at > _INTERVAL_S:
                 shown_at = time.monotonic()
                 yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
@@ -121,6 +123,7 @@ class Actions:
         return gr.HTML(html, visible=True)
 
     async def evidence(self, path: str | None, start_s: float | None, genre: str | None) -> Any:
+        """The picture of the seconds that speak for a genre."""
         try:
             with self._opened(path) as (_, file):
                 found = await self._classifier.evidence(file, genre or "", start_s or 0.0)
@@ -169,4 +172,4 @@ def _say(text: str, *, alert: bool = False) -> Any:
 
 
 class _Trouble(Exception):
-    """What went wrong, in words for the visitor."""
+    """A failure, in words for the visitor."""

@@ -46,6 +46,7 @@ class Page:
         return getattr(self._app, "routes", [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with Gradio's application, or with the waiting page."""
         await self._app(scope, receive, send)
 
     @asynccontextmanager
@@ -98,8 +99,7 @@ def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, ro
         PATH,
         root_path=root_path,
         max_upload_bytes=max_upload_bytes,
-        theme=theme(),
-        css=STYLE,
+        look={"theme": theme(), "css_paths": STYLE},
     )
 
 

@@ -1,4 +1,4 @@
-"""One recording of the page: waits for its turn, is listened to, and tells how far it has come."""
+"""Classifies one recording of the page: waits for its turn, then reports partial answers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -39,6 +39,7 @@ class PartialAnswer:
 
     @property
     def finished(self) -> bool:
+        """Whether the answer is the last word."""
         return self.done == self.total
 
 
@@ -87,7 +88,7 @@ async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGen
     timeline, waited_s = True, 0.0
     while True:
         try:
-            # Closed with this generator, not later: then nobody reads the file any more.
+            # Closed with this generator, not later, so that the file is not read any more.
             async with aclosing(_listen(classifier, file, timeline=timeline)) as updates:
                 async for update in updates:
                     yield update

@@ -24,7 +24,7 @@ from service.audio import Waveform, WindowSpec, open_audio
 from tests.benchmarks.report import Row, Section
 from training.cli import parse
 from training.data.clips import open_clip
-from training.evaluation.robustness import answers, conditions
+from training.evaluation.robustness import conditions, make_predictor
 from training.synthetic import render
 from training.train import train
 
@@ -134,7 +134,7 @@ def _test(unheard: Path, folder: Path) -> tuple[float, float]:
     """Accuracy on all unheard clips, and on a third of them under each distortion."""
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     model = AutoModelForAudioClassification.from_pretrained(folder)
-    predict = answers(model, extractor, WindowSpec(extractor.sampling_rate, WINDOW_S))
+    predict = make_predictor(model, extractor, WindowSpec(extractor.sampling_rate, WINDOW_S))
     clips = list(_read(unheard, extractor.sampling_rate))
     genres = np.asarray([genre for genre, _ in clips])
     waveforms = [waveform for _, waveform in clips]

@@ -1,6 +1,5 @@
 """How the page looks: light and dark, on a phone, and to an accessibility checker."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -20,12 +19,12 @@ def scheme(request: pytest.FixtureRequest) -> Scheme:
 
 
 @pytest.fixture
-def coloured(context: BrowserContext, scheme: Scheme) -> Iterator[Page]:
+def coloured(context: BrowserContext, scheme: Scheme) -> Page:
     """The page for a visitor whose system is light or dark."""
     page = context.new_page()
     page.emulate_media(color_scheme=scheme)
     visit(page, "/ui/")
-    yield page
+    return page
 
 
 def findings(page: Page) -> list[str]:

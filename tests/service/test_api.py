@@ -399,7 +399,8 @@ def test_an_unforeseen_error_tells_nothing_of_itself(
     expect_problem(response, 500, "internal-error", "logged under the request id")
     assert "secret" not in response.text
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert record.exc_info and "secret of the house" in str(record.exc_info[1])
+    assert record.exc_info
+    assert "secret of the house" in str(record.exc_info[1])
     metrics = app.state.metrics.render().decode()
     assert _value(metrics, 'genre_http_requests_total{method="POST",route="/classify",status="500"}') == 1
     assert _value(metrics, "genre_queue_audio_seconds") == 0

@@ -79,7 +79,8 @@ def test_no_secret_is_told(service: Service, temporary: Path, tmp_path: Path) ->
         assert folder.stat().st_mode & 0o077 == 0
     assert service.stop() == 0
     log = "".join(service.lines)
-    assert len(service.log) > 30 and re.search('"level": "DEBUG"', log)
+    assert len(service.log) > 30
+    assert re.search('"level": "DEBUG"', log)
     assert not [secret for secret in SECRETS if secret in log]
     assert json.dumps(str(temporary))[1:-1] not in log
     assert not [path for path in temporary.rglob("*") if path.is_file()]

@@ -58,7 +58,8 @@ class Service:
                     return response
             except httpx2.TransportError:
                 pass
-            assert time.monotonic() < deadline and self.process.poll() is None, "".join(self.lines)
+            assert time.monotonic() < deadline, "".join(self.lines)
+            assert self.process.poll() is None, "".join(self.lines)
             time.sleep(0.02)
 
     def classify(self, data: bytes, name: str = "song.mp3") -> httpx2.Response:

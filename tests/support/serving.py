@@ -23,7 +23,8 @@ def serving(app: FastAPI) -> Iterator[str]:
     try:
         deadline = time.monotonic() + 120
         while not server.started:
-            assert time.monotonic() < deadline and thread.is_alive()
+            assert time.monotonic() < deadline
+            assert thread.is_alive()
             time.sleep(0.01)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         while httpx2.get(f"{url}/readyz").status_code != 200 or not app.state.page.is_ready:

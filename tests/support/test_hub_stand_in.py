@@ -187,11 +187,15 @@ def test_repos_are_described_and_listed_in_pages(hub: HubStandIn) -> None:
     [file, folder] = paths
 
     assert (info.sha, info.private, info.gated, info.tags) == (oid, False, False, ["music"])
-    assert info.card_data is not None and info.card_data["license"] == "apache-2.0"
+    assert info.card_data is not None
+    assert info.card_data["license"] == "apache-2.0"
     assert {each.rfilename for each in info.siblings or []} == hub.files("you/model").keys()
     assert tree.keys() == {*hub.files("you/model"), "plots"}
-    assert isinstance(folder, RepoFolder) and folder.path == "plots"
-    assert isinstance(file, RepoFile) and file.lfs is not None and file.last_commit is not None
+    assert isinstance(folder, RepoFolder)
+    assert folder.path == "plots"
+    assert isinstance(file, RepoFile)
+    assert file.lfs is not None
+    assert file.last_commit is not None
     assert (file.path, file.size, file.last_commit.title) == ("model.safetensors", len(WEIGHTS), "All")
     assert [each.title for each in reader(hub).list_repo_commits("you/model")] == ["All", "initial commit"]
     assert len(served(hub, "/tree/")) == 3

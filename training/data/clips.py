@@ -26,7 +26,7 @@ SYNTHETIC_MUSIC = "synthetic music"
 
 @dataclass(frozen=True)
 class Clips:
-    """What was loaded, and from where.
+    """Loaded clips, and their origin.
 
     dataset: columns audio and genre, and artist where the data set tells it. digests: a hash of each clip's file.
     name: the data set, as a reader of the card would look for it. revision: its commit on the Hub, None elsewhere.
@@ -41,6 +41,7 @@ class Clips:
 
     @property
     def genres(self) -> list[str]:
+        """Names of the genres, in the order of the model's outputs."""
         names: list[str] = self.dataset.features["genre"].names
         return names
 
@@ -61,7 +62,7 @@ def load_clips(arguments: DataArguments, known_genres: Sequence[str] | None = No
 
 
 def data_set_name(arguments: DataArguments) -> str:
-    """As a reader of the card would look for it; nobody else has our folders."""
+    """The data set's name for the model card: a Hub id, or the last part of a local path."""
     source = arguments.dataset
     if source == sources.SYNTHETIC:
         return SYNTHETIC_MUSIC

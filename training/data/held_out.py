@@ -34,7 +34,7 @@ _INDEX = "index.json"
 
 @dataclass(frozen=True)
 class HeldOutIndex:
-    """What a scan of the stream found.
+    """Result of a scan of the stream.
 
     genres: in the order of the model's outputs. trained: how many clips remain to train on. held_out: digest to genre.
     skipped: digest to "path: why" of each clip that cannot be used. longest_run_bytes: of encoded clips of one genre

@@ -24,6 +24,7 @@ class EpochSeeded:
 
     @property
     def epoch(self) -> int:
+        """The epoch that the data belong to, from 0."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
@@ -32,7 +33,7 @@ class EpochSeeded:
 
 
 class TrainingWindows(EpochSeeded, Dataset[Inputs]):
-    """One window of each clip: its beginning, or one drawn anew each epoch.
+    """Training windows, one of each clip: its beginning, or a random one in each epoch.
 
     What is drawn depends on the seed, the epoch and the clip alone, so that a run can resume amid an epoch, with any
     number of processes.

@@ -1,4 +1,4 @@
-"""Where clips come from: the Hub, a folder, an archive, or a program that makes music.
+"""Reads clips from the Hub, a folder, an archive, or a program that composes music.
 
 Columns: `audio` = {"bytes": the file, "path": "<genre>/<name>"}, `genre` = ClassLabel, and `artist` where a data set on
 the Hub tells it.
@@ -221,6 +221,6 @@ def _stream(
 
 
 def features(genres: list[str]) -> datasets.Features:
-    """Of clips. Raises TrainingError when two genres are one."""
+    """The features of a data set of clips. Raises TrainingError when two genres are spellings of one."""
     require_distinct(genres)
     return datasets.Features({"audio": _AUDIO_BYTES, "genre": datasets.ClassLabel(names=genres)})

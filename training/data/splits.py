@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 SplitName = Literal["random", "artist"]
 Part = Literal["train", "validation", "test"]
 Members = dict[Part, list[bool]]
-"""For each part, whether a clip belongs to it; in the order of the clips."""
+"""Membership of each clip in each part, in the order of the clips."""
 
 HELD_OUT = 0.1
 """Fraction of the clips of each genre that a random split holds out."""

@@ -63,7 +63,7 @@ class Stream:
 
 
 class StreamedWindows(EpochSeeded, IterableDataset[Inputs]):
-    """One window of each clip of a stream.
+    """Training windows of a stream, one of each clip.
 
     With several processes, accelerate lets the first one read and hands out what it read.
     """
@@ -74,6 +74,7 @@ class StreamedWindows(EpochSeeded, IterableDataset[Inputs]):
         self._windows = windows
 
     def set_epoch(self, epoch: int) -> None:
+        """Give the windows of that epoch, from 0."""
         super().set_epoch(epoch)
         self._windows.set_epoch(epoch)
 

@@ -1,0 +1,1 @@
+"""Figures: predictions, metrics, calibration, robustness, and the report of a run."""

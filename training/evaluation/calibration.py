@@ -9,7 +9,7 @@ from training.evaluation.metrics import negative_log_likelihood, risk_coverage
 from training.evaluation.predictions import Labels, Predictions, Probabilities
 
 TARGET = 0.95
-"""Of the reachable accuracy, which the accepted answers shall have."""
+"""Fraction of the reachable accuracy that accepted answers must have."""
 
 LEAST_COVERAGE = 0.2
 """Accuracy counts as reachable when so many of the clips are accepted with it: one sure answer proves nothing."""
@@ -20,7 +20,7 @@ _TEMPERATURES = (0.2, 20.0)
 
 @dataclass(frozen=True)
 class Threshold:
-    """When an answer is `accepted`: at a confidence of `uncertain_below` or more.
+    """Threshold of confidence: an answer of `uncertain_below` or more is `accepted`.
 
     accepted_share and accepted_accuracy: on the clips that it was chosen on. reachable_accuracy: the highest accuracy
     of the surest clips, at a coverage of at least 20 %.

@@ -1,4 +1,4 @@
-"""What happens to a recording between the studio and an upload.
+"""Distortions of a recording between the studio and an upload.
 
 Every function takes and gives a waveform, float32 (samples,), mono, full scale at 1.0, and leaves its input as it was.
 All but `tempo` keep the length. The same `rng` state gives the same result.
@@ -18,7 +18,7 @@ from service.audio import Waveform
 _TELEPHONE_HZ = (300, 3_400)
 # The Q of the three second-order sections of a sixth-order Butterworth filter: 1 / (2 cos(k pi / 12)), k = 1, 3, 5.
 _BUTTERWORTH = (0.5176, 0.7071, 1.9319)
-# LAME's fast setting: half the time of its default, which nobody has while training.
+# LAME's fast setting: half the time of its default, which would slow down training.
 _LAME = {"compression_level": "7"}
 
 

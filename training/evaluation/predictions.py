@@ -1,4 +1,4 @@
-"""What a model said of clips: the logits of their windows, and the clips' probabilities as the service answers them."""
+"""Predictions of a model: logits of windows, and probabilities of clips as the service answers them."""
 
 from dataclasses import dataclass
 
@@ -34,6 +34,6 @@ class Predictions:
         return means
 
     def select(self, chosen: Labels) -> "Predictions":
-        """Those of some clips alone, given by ascending indices."""
+        """Predictions of some clips, given by ascending indices."""
         kept = np.isin(self.clips, chosen)
         return Predictions(self.logits[kept], np.searchsorted(chosen, self.clips[kept]), self.references[chosen])

@@ -1,4 +1,4 @@
-"""Everything that one run measured, as it is written to metrics.json: each figure with its n and interval."""
+"""Report of a run, as it is written to metrics.json: each figure with its n and interval."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.data.splits import Split
 from training.evaluation import metrics
 from training.evaluation.calibration import Threshold, cross_fitted, fit_temperature, fit_threshold
 from training.evaluation.predictions import Labels, Predictions, Probabilities
@@ -31,7 +32,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Genre:
-    """How well one genre is told. n: its clips in the test."""
+    """Test figures of one genre. n: its clips in the test."""
 
     precision: float
     recall: float
@@ -40,7 +41,7 @@ class Genre:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One model on one split.
+    """Figures of a model on one split.
 
     caution: how the split flatters, None when it does not. clips: how many in train, validation and test.
     ece and brier: of the probabilities as trained; calibrated_ece and calibrated_brier: with the temperature.
@@ -71,7 +72,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What one training run amounts to.
+    """Report of a training run.
 
     dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. skipped: clips
     that could not be decoded. splits: the first is that of the model in the folder.
@@ -91,9 +92,11 @@ class Report:
 
     @property
     def main(self) -> SplitReport:
+        """The split of the model in the folder."""
         return self.splits[0]
 
     def write(self, folder: Path) -> None:
+        """Write metrics.json."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
         (folder / METRICS).write_text(text + "\n", encoding="utf-8")
 
@@ -101,67 +104,64 @@ class Report:
 def measure(
     test: Predictions,
     validation: Predictions | None,
+    split: Split,
     genres: list[str],
     *,
-    split: str,
-    caution: str | None,
-    clips: dict[str, int],
     curve: list[dict[str, float]],
     robustness: Mapping[str, npt.NDArray[np.bool_]],
 ) -> SplitReport:
     """The figures of a model on its test clips, calibrated on its validation clips.
 
-    validation: None when the test clips are the validation clips: what is then said of the calibration is measured on
-    other clips than it was fitted on (`cross_fitted`). robustness: right or wrong, bool (clips,), by distortion.
+    validation: None when the test clips are the validation clips; the calibration's figures are then measured on other
+    clips than it was fitted on (`cross_fitted`). robustness: correct answers, bool (clips,), by distortion.
     """
     references = test.references
-    plain = test.probabilities()
+    uncalibrated = test.probabilities()
     fitted_on = test if validation is None else validation
     temperature = fit_temperature(fitted_on)
-    threshold = fit_threshold(fitted_on.probabilities(temperature), fitted_on.references)
     calibrated = cross_fitted(test) if validation is None else test.probabilities(temperature)
-    counts = metrics.confusion_matrix(plain, references)
-    per_genre = zip(metrics.precision(counts), metrics.recall(counts), counts.sum(axis=1), strict=True)
     _, coverage, selective = metrics.risk_coverage(calibrated, references)
     return SplitReport(
-        split=split,
-        caution=caution,
-        clips=clips,
+        split=split.name,
+        caution=split.caution,
+        clips=split.sizes,
         chosen_on_test=validation is None,
-        accuracy=_figure(metrics.share_right, plain, references, value=metrics.accuracy(plain, references)),
-        macro_f1=_figure(metrics.macro_f1, plain, references),
-        ece=_figure(metrics.expected_calibration_error, plain, references),
-        brier=_figure(metrics.brier, plain, references),
-        calibrated_ece=_figure(metrics.expected_calibration_error, calibrated, references),
-        calibrated_brier=_figure(metrics.brier, calibrated, references),
-        genres={
-            name: Genre(float(precision), float(recall), int(n))
-            for name, (precision, recall, n) in zip(genres, per_genre, strict=True)
-        },
-        confusion=counts.tolist(),
+        accuracy=_estimate(metrics.accuracy_fast, uncalibrated, references),
+        macro_f1=_estimate(metrics.macro_f1, uncalibrated, references),
+        ece=_estimate(metrics.expected_calibration_error, uncalibrated, references),
+        brier=_estimate(metrics.brier, uncalibrated, references),
+        calibrated_ece=_estimate(metrics.expected_calibration_error, calibrated, references),
+        calibrated_brier=_estimate(metrics.brier, calibrated, references),
+        genres=_by_genre(uncalibrated, references, genres),
+        confusion=metrics.confusion_matrix(uncalibrated, references).tolist(),
         temperature=temperature,
-        threshold=threshold,
-        reliability=metrics.reliability(plain, references),
+        threshold=fit_threshold(fitted_on.probabilities(temperature), fitted_on.references),
+        reliability=metrics.reliability(uncalibrated, references),
         calibrated_reliability=metrics.reliability(calibrated, references),
         risk_coverage=list(zip(coverage.tolist(), selective.tolist(), strict=True)),
         curve=curve,
-        robustness={name: _share_figure(right) for name, right in robustness.items()},
+        robustness={name: _estimate_share(correct) for name, correct in robustness.items()},
     )
 
 
-def _figure(
-    measure: Callable[[Probabilities, Labels], float],
-    probabilities: Probabilities,
-    references: Labels,
-    *,
-    value: float | None = None,
+def _by_genre(probabilities: Probabilities, references: Labels, genres: list[str]) -> dict[str, Genre]:
+    precision, recall = metrics.precision_and_recall(probabilities, references)
+    clips = np.bincount(references, minlength=len(genres))
+    return {
+        name: Genre(float(precision[index]), float(recall[index]), int(clips[index]))
+        for index, name in enumerate(genres)
+    }
+
+
+def _estimate(
+    measure: Callable[[Probabilities, Labels], float], probabilities: Probabilities, references: Labels
 ) -> Estimate:
-    low, high = metrics.bootstrap_interval(measure, probabilities, references)
-    found = measure(probabilities, references) if value is None else value
-    return Estimate(found, low, high, len(references))
+    count = len(references)
+    low, high = metrics.bootstrap_interval(lambda drawn: measure(probabilities[drawn], references[drawn]), count)
+    return Estimate(measure(probabilities, references), low, high, count)
 
 
-def _share_figure(right: npt.NDArray[np.bool_]) -> Estimate:
-    """Of yes-or-no answers, as the accuracy of two classes."""
-    answers = np.eye(2)[right.astype(np.int64)]
-    return _figure(metrics.share_right, answers, np.ones(len(right), np.int64))
+def _estimate_share(correct: npt.NDArray[np.bool_]) -> Estimate:
+    """An estimate of the share of correct answers."""
+    low, high = metrics.bootstrap_interval(lambda drawn: float(correct[drawn].mean()), len(correct))
+    return Estimate(float(correct.mean()), low, high, len(correct))

@@ -1,4 +1,4 @@
-"""How a model does on recordings that are worse, shifted, faster, slower or shorter than those it was trained on."""
+"""Robustness of a model: accuracy on recordings that are worse, shifted, faster, slower or shorter than its own."""
 
 import zlib
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from training.evaluation.windows import windows_of
 Condition = Callable[[Waveform], Waveform]
 """A whole clip, float32 (samples,), to what became of it."""
 
-Predict = Callable[[list[Waveform]], npt.NDArray[np.floating]]
+Predictor = Callable[[list[Waveform]], npt.NDArray[np.floating]]
 """Whole clips at the model's rate, of any lengths, to probabilities (clips, genres)."""
 
 _BATCH_CLIPS = 8
 
 
 def conditions(sampling_rate: int) -> dict[str, Condition]:
-    """What clips at `sampling_rate` Hz are put through, by name. Each gives the same for the same clip."""
+    """Conditions for clips at `sampling_rate` Hz, by name. Each gives the same for the same clip."""
     return {
         "mp3 at 64 kb/s": partial(mp3, sampling_rate=sampling_rate, kbps=64),
         "phone band": partial(phone_band, sampling_rate=sampling_rate),
@@ -44,26 +44,26 @@ def conditions(sampling_rate: int) -> dict[str, Condition]:
 
 
 def robustness(
-    clips: datasets.Dataset, predict: Predict, *, sampling_rate: int, show_progress: bool = True
+    clips: datasets.Dataset, predict: Predictor, *, sampling_rate: int, show_progress: bool = True
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which clips are answered right under each of the `conditions`: bool (clips,), in the order of `clips`.
+    """Correct answers under each of the `conditions`: bool (clips,), in the order of `clips`.
 
     clips: columns audio and genre. Each is decoded once; a few are in memory at a time.
     show_progress: a bar over the clips; for the main process only.
     """
-    right: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in conditions(sampling_rate)}
+    correct: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in conditions(sampling_rate)}
     with tqdm(total=len(clips), desc="Robustness", unit="clip", disable=not show_progress) as progress:
         for batch in clips.iter(_BATCH_CLIPS):
             waveforms = [_read(audio, sampling_rate) for audio in batch["audio"]]
             for name, condition in conditions(sampling_rate).items():
                 answers = predict([condition(waveform) for waveform in waveforms]).argmax(axis=-1)
-                right[name].append(answers == np.asarray(batch["genre"]))
+                correct[name].append(answers == np.asarray(batch["genre"]))
             progress.update(len(waveforms))
-    return {name: np.concatenate(batches) for name, batches in right.items()}
+    return {name: np.concatenate(batches) for name, batches in correct.items()}
 
 
-def answers(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec) -> Predict:
-    """How `model` answers whole clips: from their windows, a window at a time, as the service does."""
+def make_predictor(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec) -> Predictor:
+    """A function that answers whole clips with `model` as the service does, a window at a time."""
     model.eval()
 
     @torch.inference_mode()
@@ -89,6 +89,6 @@ def _noise(waveform: Waveform, snr_db: float) -> Waveform:
 
 
 def _excerpt(waveform: Waveform, samples: int) -> Waveform:
-    """From the middle; all of it where there is not more."""
+    """The middle of a waveform; all of a shorter one."""
     start = max(0, len(waveform) - samples) // 2
     return waveform[start : start + samples]

@@ -41,4 +41,4 @@ class _Samples(AudioFile):
         yield self._waveform[round(start_s * self.sampling_rate) :]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""

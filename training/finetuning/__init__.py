@@ -1,0 +1,1 @@
+"""The run itself: experiment, model, Trainer, encoder cache, run folder."""

@@ -1,4 +1,4 @@
-"""What a run would do, how long it would take and how much disk, told before it starts: `--dry_run`."""
+"""Estimates steps, time and disk of a run before it starts: `--dry_run`."""
 
 import copy
 import math
@@ -94,7 +94,7 @@ def _encode_s(windows: ClipWindows, model: PreTrainedModel, *, bf16: bool) -> fl
 
 
 def _blank(windows: ClipWindows, size: Size) -> EncodedClips:
-    """Of the right shape, and no size: zeros are as good as music to a stopwatch."""
+    """A zero-stride tensor of the right shape, enough for timing."""
     zeros = torch.zeros(1, 1, 1, dtype=torch.bfloat16).expand(size.windows, *size.shape)
     return EncodedClips(zeros, windows.clips, windows.references)
 
@@ -122,7 +122,7 @@ def _timed(job: Experiment, split: Split, model: PreTrainedModel) -> tuple[float
 
 
 class _Clock(TrainerCallback):
-    """When each step ended."""
+    """Callback that notes the end of each step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []

@@ -46,7 +46,7 @@ class EncodedClips:
     references: Labels
 
     def training(self, indices: Sequence[int], *, seed: int, random_crop: bool) -> "OneWindow":
-        """One window of each of these clips: the first, or one drawn anew each time."""
+        """Training windows, one of each of these clips: the first, or a random one in each epoch."""
         return OneWindow(self, indices, seed=seed, random_crop=random_crop)
 
     def evaluation(self, indices: Sequence[int]) -> Dataset[Inputs]:
@@ -54,12 +54,13 @@ class EncodedClips:
         return _AllWindows(self, indices)
 
     def inputs(self, window: int) -> Inputs:
+        """Inputs of the model behind the encoder, of one window."""
         return {"input_values": self.features[window], "labels": int(self.references[self.clips[window]])}
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a cache: how many windows it holds, and what each takes.
+    """Size of a cache: its windows, and the bytes of each.
 
     shape: channels and frames of a window.
     """
@@ -69,14 +70,17 @@ class Size:
 
     @property
     def window_bytes(self) -> int:
+        """Bytes of a window."""
         return _BF16_BYTES * self.shape[0] * self.shape[1]
 
     @property
     def bytes(self) -> int:
+        """Bytes of all windows."""
         return self.windows * self.window_bytes
 
 
 def size(windows: ClipWindows, model: PreTrainedModel) -> Size:
+    """The size of the cache of these windows."""
     frames = int(cast(Any, model)._get_feat_extract_output_lengths(torch.tensor(windows.samples)))
     return Size(len(windows), (model.config.conv_dim[-1], frames))
 
@@ -119,14 +123,14 @@ def bypassed(model: PreTrainedModel, *, wanted: bool) -> Iterator[None]:
 
 
 def bypass(model: PreTrainedModel) -> torch.nn.Module:
-    """As `bypassed`, for good. Returns the encoder."""
+    """Bypass the encoder for good, and return it."""
     encoder = model.base_model.get_submodule("feature_extractor")
     model.base_model.feature_extractor = _Bypass()
     return encoder
 
 
 def features(batches: Iterable[Inputs], model: PreTrainedModel, *, bf16: bool) -> Iterator[torch.Tensor]:
-    """What the encoder makes of batches of windows: bfloat16 (n, channels, frames), on the CPU."""
+    """Output of the encoder for batches of windows: bfloat16 (n, channels, frames), on the CPU."""
     encoder = model.base_model.get_submodule("feature_extractor").eval()
     for batch in batches:
         with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
@@ -140,7 +144,7 @@ class _Bypass(torch.nn.Module):
 
 
 class OneWindow(EpochSeeded, Dataset[Inputs]):
-    """One window of each clip. What is drawn depends on the seed, the epoch and the clip alone."""
+    """Cached output of one window of each clip. The draw depends on the seed, the epoch and the clip alone."""
 
     def __init__(self, encoded: EncodedClips, indices: Sequence[int], *, seed: int, random_crop: bool) -> None:
         super().__init__()
@@ -207,7 +211,7 @@ def _write(
 
 
 def _fingerprint(clips: Clips, windows: ClipWindows, model: PreTrainedModel, *, bf16: bool) -> str:
-    """Of all that decides the output."""
+    """A hash of everything that decides the encoder's output."""
     digest = hashlib.sha256(f"{windows.identity} {bf16}".encode())
     for clip in clips.digests:
         digest.update(clip.encode())

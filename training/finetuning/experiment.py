@@ -1,4 +1,4 @@
-"""What the trainings of a run share: the clips and their splits, the feature extractor, the encoder's cached output."""
+"""An experiment: the data that the trainings of a run share."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingA
 
 
 def with_encoder_cache(job: Experiment) -> Experiment:
-    """With the clips through the frozen encoder, where it is to be cached: once for all splits."""
+    """The experiment with the frozen encoder's output, computed once for all splits, where it is to be cached."""
     if job.base.feature_encoder != "cached":
         return job
     arguments = job.arguments

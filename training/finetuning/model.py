@@ -24,7 +24,7 @@ TINY = "tiny"
 """The name of a new small HuBERT of about 1.8 million parameters, for the demo and the tests."""
 
 
-# What transformers calls classes that nobody has named.
+# transformers' names of classes without a name.
 _UNNAMED = re.compile(r"LABEL_\d+")
 
 

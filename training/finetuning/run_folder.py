@@ -10,7 +10,7 @@ from training.arguments import DataArguments
 from training.errors import TrainingError
 
 MODEL_FOLDER = "model"
-"""What is pushed, in the output folder."""
+"""Folder of the model that is pushed, in the output folder."""
 
 HELD_OUT_FOLDER = "held-out"
 """The clips that a streaming run is evaluated on, in the output folder."""
@@ -39,7 +39,7 @@ def lock_settings(output_dir: Path, settings: dict[str, Any]) -> None:
 
 
 def settings(output_dir: Path) -> tuple[DataArguments, int]:
-    """Which clips a run was made from, and the seed that split them. Raises TrainingError."""
+    """The data options of a run, and the seed that split its clips. Raises TrainingError."""
     try:
         stored = json.loads((output_dir / _RUN_FILE).read_text(encoding="utf-8"))
         return DataArguments(**{field.name: stored[field.name] for field in fields(DataArguments)}), stored["seed"]

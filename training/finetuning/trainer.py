@@ -50,7 +50,7 @@ def build(
 
 
 def validation(job: Experiment, split: Split) -> Dataset[Inputs]:
-    """What the epoch is judged on."""
+    """Data that an epoch is evaluated on."""
     if job.encoded is not None:
         return job.encoded.evaluation(split.indices["validation"])
     return job.windows(split.validation)
@@ -90,6 +90,7 @@ class GenreTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
+        """Mean cross-entropy of a batch, weighted by genre where weights are given."""
         labels = inputs.pop("labels")
         logits = model(**inputs).logits.float()
         loss = torch.nn.functional.cross_entropy(
@@ -111,23 +112,27 @@ class ExactResume(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
+        """Tell the data its epoch."""
         self._data.set_epoch(int(state.epoch or 0))
         return control
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
+        """Log the loss before a checkpoint within an epoch."""
         control.should_log |= control.should_save
         return control
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
+        """Log the loss before a checkpoint at the end of an epoch."""
         control.should_log |= control.should_save
         return control
 
 
 def predict(trainer: Trainer, windows: ClipWindows) -> Predictions:
+    """Predictions of the trained model for windows of clips."""
     logits = np.asarray(trainer.predict(windows).predictions)
     return Predictions(logits, windows.clips, windows.references)
 

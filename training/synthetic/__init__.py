@@ -1,0 +1,1 @@
+"""Synthetic music of ten genres, composed and rendered by a program."""

@@ -41,7 +41,7 @@ VOLUME, REVERB = 7, 91
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What all players of one clip share: the key, the scale and one chord a bar."""
+    """Sheet that all players of one clip share: the key, the scale and one chord a bar."""
 
     bar_s: float
     key: int
@@ -64,7 +64,7 @@ def render(genre: str, seed: int, duration_s: float = 30.0) -> npt.NDArray[np.fl
         raise ValueError(f"the duration must be positive and finite, not {duration_s} s")
     style = STYLES[genre]
     # A string seeds through SHA-512, so that the draw is the same on any machine; hash() varies by process.
-    draw = random.Random(f"{genre}/{seed}")
+    draw = random.Random(f"{genre}/{seed}")  # noqa: S311 (music, no secret)
     samples = _synthesise(_compose(style, draw, duration_s))[: round(duration_s * SAMPLING_RATE)]
     return _master(samples, draw.uniform(*style.drive))
 

@@ -1,4 +1,4 @@
-"""How each genre of the synthetic music is played: tempo, harmony, drums and parts, as plain data.
+"""Styles of the synthetic music's genres as plain data: tempo, harmony, drums and parts.
 
 A pattern is a string that lasts one bar of four beats, cut into as many equal steps as it has characters:
 sixteen make straight sixteenths, twelve make triplets (a shuffle, swing, or 12/8). A `.` is a rest.
@@ -70,7 +70,7 @@ class Harmony:
 
 @dataclass(frozen=True)
 class Part:
-    """One player: the instruments it may pick, the patterns it may play, how often it is there at all."""
+    """A player: its instruments, its patterns, and the probability that it plays in a clip."""
 
     instruments: tuple[str, ...]
     patterns: tuple[str, ...]

@@ -1,8 +1,8 @@
 """Builds Gradio's application from blocks, and starts it after its parent has started."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -25,10 +25,9 @@ def build_app(
     *,
     root_path: str,
     max_upload_bytes: int,
-    theme: gr.themes.Base,
-    css: Path,
+    look: Mapping[str, Any],
 ) -> Any:
-    """Gradio's application for `blocks`, not started yet, for a mount at `path` of `parent`."""
+    """Gradio's application for `blocks`, not started yet, for a mount at `path` of `parent`. look: theme and CSS."""
     patch_gradio_tracebacks()
     patch_gradio_uploads()
     # A mounted page is never launched, and while it says so Gradio skips its check of file paths: anyone could then
@@ -51,8 +50,7 @@ def build_app(
         # Gradio's own errors may hold paths; ours are raised as gr.Error, which is always shown.
         show_error=False,
         ssr_mode=False,
-        theme=theme,
-        css_paths=css,
+        **look,
     )
     (route,) = [route for route in mount.routes if getattr(route, "path", None) == path]
     return route.app  # type: ignore[attr-defined]

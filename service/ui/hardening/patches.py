@@ -71,10 +71,12 @@ class UploadProgress(route_utils.FileUploadProgress):
         self._max_uploads = max_uploads
 
     def track(self, upload_id: str) -> None:
+        """Begin to track an upload."""
         super().track(upload_id)
         self._forget()
 
     async def is_tracked(self, upload_id: str) -> bool:
+        """Wait until an upload is tracked."""
         self._forget()
         return await super().is_tracked(upload_id)
 

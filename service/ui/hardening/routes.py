@@ -48,6 +48,7 @@ class PageRoutesMiddleware:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request to the page if its route is open."""
         if scope["type"] != "http" or not is_below(scope["path"], self.page):
             return await self.app(scope, receive, send)
         route = scope["path"].removeprefix(self.page)

@@ -1,0 +1,1 @@
+"""Views of the page: pure functions from answers to HTML, without Gradio."""

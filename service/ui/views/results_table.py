@@ -29,6 +29,7 @@ HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length", "
 
 
 def result(name: str, answer: Classification) -> Result:
+    """The row of a recording that was classified."""
     return Result(
         file=name,
         genre=answer.genre,
@@ -42,13 +43,14 @@ def result(name: str, answer: Classification) -> Result:
 
 
 def failure(name: str, words: str) -> Result:
+    """The row of a recording that was not."""
     return Result(
         file=name, genre="", confidence=None, decision=words, second="", duration_s=None, analysed_s=None, model=""
     )
 
 
 def rows(results: list[Result]) -> list[list[str]]:
-    """As they are shown, newest first."""
+    """Rows of the table, newest first."""
     return [
         [
             row["file"],
@@ -77,6 +79,7 @@ def downloads(results: list[Result]) -> str:
 
 
 def to_csv(results: list[Result]) -> str:
+    """The results as CSV, safe to open in a spreadsheet."""
     file = io.StringIO()
     writer = csv.DictWriter(file, list(Result.__annotations__), lineterminator="\r\n")
     writer.writeheader()

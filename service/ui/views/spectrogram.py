@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from service.audio import Window
 from service.classification.occlusion import Evidence, Segment
 from service.ui.views.figures import DPI, data_uri
-from service.ui.views.mel import Decibels, hertz_to_mel, mel_decibels
+from service.ui.views.mel import MIN_HZ, RANGE_DB, Decibels, hertz_to_mel, mel_decibels
 from service.ui.views.wording import clock, percent
 
 _WIDTH_PX, _HEIGHT_PX = 800, 380
@@ -16,9 +16,7 @@ _DARK, _LIGHT, _FOR, _AGAINST = "#10131c", "#e8eaf0", "#f0a43a", "#6b9df0"
 
 _FRAME_S = 0.064
 _MELS = 96
-_MIN_HZ = 30.0
 _MAX_FRAMES = 800
-_SHOWN_DB = 80
 
 # A drop of less is noise: nothing is said of it in words.
 _MIN_DROP = 0.02
@@ -57,8 +55,6 @@ def decibels_of(window: Window, sampling_rate: int) -> Decibels:
         frame=frame,
         hop=max(frame // 4, len(heard) // _MAX_FRAMES),
         mels=_MELS,
-        lowest_hz=_MIN_HZ,
-        range_db=_SHOWN_DB,
     )
 
 
@@ -69,12 +65,12 @@ def _spectrogram_picture(window: Window, sampling_rate: int) -> str:
         origin="lower",
         aspect="auto",
         cmap="magma",
-        vmin=-_SHOWN_DB,
+        vmin=-RANGE_DB,
         vmax=0,
         extent=(window.start_s, window.end_s, 0, _MELS),
     )
     shown = [hertz for hertz in (125, 500, 1_000, 2_000, 4_000, 8_000) if hertz <= sampling_rate / 2]
-    low, high = hertz_to_mel(_MIN_HZ), hertz_to_mel(sampling_rate / 2)
+    low, high = hertz_to_mel(MIN_HZ), hertz_to_mel(sampling_rate / 2)
     axes.set_yticks(
         [(hertz_to_mel(hertz) - low) / (high - low) * _MELS for hertz in shown], [f"{hertz:,} Hz" for hertz in shown]
     )

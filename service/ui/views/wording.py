@@ -43,7 +43,7 @@ _SURE = ((0.9, "very sure"), (0.75, "quite sure"), (0.5, "fairly sure"), (0.3, "
 
 
 def explain(error: ServiceError) -> str:
-    """One or two sentences: what is wrong, and what to do."""
+    """An error as one or two sentences: what is wrong, and what to do."""
     return _ERRORS.get(type(error), FAILED)
 
 

@@ -193,7 +193,8 @@ def page_routes(app: FastAPI) -> list[tuple[str, str]]:
 
 def test_a_stranger_gets_the_login_form_and_nothing_else_of_the_page(app: FastAPI, client: TestClient) -> None:
     routes = page_routes(app)
-    assert ("POST", "/ui/gradio_api/stream/x") in routes and ("POST", "/ui/gradio_api/upload") in routes
+    assert ("POST", "/ui/gradio_api/stream/x") in routes
+    assert ("POST", "/ui/gradio_api/upload") in routes
     assert len(routes) > 50
     for method, path in routes:
         if (method, path.rstrip("/")) in {("POST", "/ui/login"), ("GET", "/ui/logout")}:
@@ -226,11 +227,15 @@ def test_a_browser_is_led_from_the_form_to_the_page(client: TestClient) -> None:
     assert 'action="login"' in client.get("/ui/", headers=HTML).text
     failed = client.post("/ui/login", data={"password": WRONG}, headers=HTML)
     assert failed.status_code == 401
-    assert "not a valid key" in failed.text and WRONG not in failed.text
+    assert "not a valid key" in failed.text
+    assert WRONG not in failed.text
     done = client.post("/ui/login", data={"username": "<b>", "password": OTHER}, headers=HTML)
     assert (done.status_code, done.headers["location"]) == (303, "./")
     cookie = done.headers["set-cookie"]
-    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Path" not in cookie and "Secure" not in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Path" not in cookie
+    assert "Secure" not in cookie
     assert OTHER not in cookie
     assert "Music genre" in client.get("/ui/", headers=HTML).text
 
@@ -349,7 +354,8 @@ def test_the_file_is_followed_and_never_opens_the_service(tmp_path: Path, caplog
                 before = len(caplog.records)
                 while len(caplog.records) == before:
                     await asyncio.sleep(0.05)
-            assert ring and ring.accepts(OTHER.encode())
+            assert ring
+            assert ring.accepts(OTHER.encode())
         file.unlink()
         file.write_text(f"{KEY},{OTHER}")
         await until(KEY, WRONG)
@@ -357,7 +363,9 @@ def test_the_file_is_followed_and_never_opens_the_service(tmp_path: Path, caplog
 
     asyncio.run(rotate())
     assert "stay in force" in caplog.text
-    assert KEY not in caplog.text and OTHER not in caplog.text and str(tmp_path) not in caplog.text
+    assert KEY not in caplog.text
+    assert OTHER not in caplog.text
+    assert str(tmp_path) not in caplog.text
 
 
 # Headers

@@ -240,7 +240,9 @@ def test_a_process_that_is_killed_costs_nothing_but_time() -> None:
                 await asyncio.sleep(0.05)
                 os.kill(busy, signal.SIGKILL)
                 third = await reading
-                assert first and second and third
+                assert first
+                assert second
+                assert third
                 windows = np.stack([first.waveform, second.waveform, third.waveform])
             assert restarts(metrics) == {"killed": 2}
             assert np.array_equal(windows, await read(decoders, WAV))
@@ -355,7 +357,7 @@ def test_without_descriptors_requests_are_told_to_come_back() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), hard))
             held = []
             try:
-                with pytest.raises(OSError, match="Too many open files"):
+                with pytest.raises(OSError, match="Too many open files"):  # noqa: PT012 (until none is left)
                     while True:
                         held.append(os.dup(0))
                 with pytest.raises(Overloaded, match="too many files open") as refused:
@@ -413,7 +415,8 @@ def test_no_process_and_no_file_survives_the_service(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert service.stdin is not None and service.stdout is not None
+    assert service.stdin is not None
+    assert service.stdout is not None
     with service.stdin, service.stdout:
         service.stdin.write(WAV)
         service.stdin.close()

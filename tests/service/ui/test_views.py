@@ -80,12 +80,14 @@ def test_an_uncertain_answer_names_two_or_three(shares: tuple[float, ...], expec
     uncertain = classification(*shares, decision="uncertain")
     assert tuple(answer.candidates(uncertain)) == expected
     html = answer.render(uncertain)
-    assert "Uncertain" in html and all(genre in html for genre in expected)
+    assert "Uncertain" in html
+    assert all(genre in html for genre in expected)
 
 
 def test_an_accepted_answer_names_one() -> None:
     html = answer.render(classification(0.92, 0.05))
-    assert "blues" in html and "classical" not in html
+    assert "blues" in html
+    assert "classical" not in html
     assert "<strong>92 %</strong>, very sure" in html
 
 
@@ -136,7 +138,8 @@ def test_an_outline_keeps_the_loudest_and_stays_small(windows: int) -> None:
     assert 1 <= len(peaks) <= 400 / windows + 1
     loudest = peaks[peaks[:, 1].argmax()]
     assert loudest == pytest.approx([65, 0.9], abs=20 / len(peaks))
-    assert peaks[:, 0].min() >= 60 and peaks[:, 0].max() < 80
+    assert peaks[:, 0].min() >= 60
+    assert peaks[:, 0].max() < 80
 
 
 def test_a_timeline_joins_neighbours_of_one_genre() -> None:
@@ -171,7 +174,8 @@ def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
         for hertz in (200, 4_000)
     )
     assert low.mean(axis=1).argmax() < 20 < 60 < high.mean(axis=1).argmax()
-    assert low.max() == 0 and low.min() >= -80.1
+    assert low.max() == 0
+    assert low.min() >= -80.1
 
 
 class LoudFourthTenth(FixedBackend):
@@ -226,7 +230,8 @@ def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> Non
     assert last.finished
     expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True))
     assert last.answer == expected
-    assert 0 <= last.peaks[0, 0] < 0.1 and 7 < last.peaks[-1, 0] < 7.5
+    assert 0 <= last.peaks[0, 0] < 0.1
+    assert 7 < last.peaks[-1, 0] < 7.5
 
 
 def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) -> None:
@@ -242,7 +247,8 @@ def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) 
 
     first, *rest = asyncio.run(wait())
     assert first == QueuedUpdate("In line: 2 recordings before yours. It starts by itself.")
-    assert isinstance(rest[-1], PartialAnswer) and rest[-1].finished
+    assert isinstance(rest[-1], PartialAnswer)
+    assert rest[-1].finished
 
 
 def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
@@ -251,7 +257,8 @@ def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBacken
     made.engine.throughput = 1.0
     last = heard(made, sweep(20))[-1]
     assert last.finished
-    assert last.answer.duration_s == 20 and last.answer.analysed_s == 5
+    assert last.answer.duration_s == 20
+    assert last.answer.analysed_s == 5
     assert last.answer.timeline is not None
     assert [span.start_s for span in last.answer.timeline] == [0, 4.75, 9.5, 14.25, 19]
 
@@ -271,7 +278,8 @@ def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
     async def leave() -> None:
         updates = listen(made, io.BytesIO(encode(sweep(20), "wav")), WaitingLine())
         first = await anext(updates)
-        assert isinstance(first, PartialAnswer) and 0 < first.done < first.total == 20
+        assert isinstance(first, PartialAnswer)
+        assert 0 < first.done < first.total == 20
         assert admission.queued_s > 0
         await updates.aclose()
         assert admission.queued_s == 0

@@ -118,7 +118,9 @@ def test_an_artist_is_on_one_side(told_by: str) -> None:
     chosen = split(clips, "artist", 3)
     train, validation, test = ({by_name[name] for name in part} for part in _parts(chosen))
     assert train | validation | test == set(by_name.values())
-    assert not train & validation and not train & test and not validation & test
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
     assert chosen.name == "artist"
 
 
@@ -127,7 +129,8 @@ def test_without_artists_the_split_is_random_and_says_so(caplog: pytest.LogCaptu
     chosen = split(clips, "artist", 42)
     assert chosen.name == "random"
     assert set(_names(chosen.test)) == _held_out(clips)
-    assert chosen.caution is not None and "artists of this data are not known" in chosen.caution
+    assert chosen.caution is not None
+    assert "artists of this data are not known" in chosen.caution
     assert "falls back to random" in caplog.text
 
 
@@ -147,7 +150,8 @@ def test_every_clip_tests_once_in_its_folds(count: int) -> None:
     for fold in splits:
         train, validation, test = _parts(fold)
         assert len(train) + len(validation) + len(test) == len(names)
-        assert not train & test and not validation & test
+        assert not train & test
+        assert not validation & test
         assert abs(len(test) - len(names) / count) <= 2
 
 

@@ -70,7 +70,8 @@ def test_each_clip_is_held_out_or_comes_once_in_an_epoch(
     assert len(trained) == len(set(trained)) == len(_stream(split)) == 54
     assert set(trained) | set(clips.digests) == _digests(folder)
     assert not set(trained) & set(clips.digests)
-    assert split.chosen_on_test and split.sizes == {"train": 54, "validation": 6, "test": 6}
+    assert split.chosen_on_test
+    assert split.sizes == {"train": 54, "validation": 6, "test": 6}
 
 
 def test_the_order_is_another_in_each_epoch_and_the_same_in_each_run(folder: Path, tmp_path: Path) -> None:

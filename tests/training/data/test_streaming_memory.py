@@ -53,7 +53,7 @@ def test_an_epoch_over_20_000_clips_at_flat_memory(model_folder: Path, clips: Pa
         process.send_signal(signal.SIGTERM)
     second = [size for epoch, size in resident if 0.25 <= epoch < 0.5]
     last = [size for epoch, size in resident if epoch >= 0.75]
-    assert len(second) > 10 and len(last) > 10, log.read_text()[-2000:]
+    assert min(len(second), len(last)) > 10, log.read_text()[-2000:]
     print(f"MB resident: second quarter {median(second) / 1e6:.0f}, last quarter {median(last) / 1e6:.0f}")  # noqa: T201
     assert median(last) <= 1.03 * median(second)
 

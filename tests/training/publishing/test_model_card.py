@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from training.data.splits import Split
 from training.evaluation.predictions import Predictions
 from training.evaluation.report import Report, SplitReport, measure
 from training.publishing import model_card
@@ -24,10 +26,14 @@ def _split(name: str, right: int, *, caution: str | None = None) -> SplitReport:
     return measure(
         predictions,
         None if name == "random" else predictions,
+        Split(
+            name,
+            datasets.Dataset.from_dict({}),
+            {"train": list(range(160)), "validation": list(range(20)), "test": list(range(20))},
+            chosen_on_test=name == "random",
+            caution=caution,
+        ),
         _GENRES,
-        split=name,
-        caution=caution,
-        clips={"train": 160, "validation": 20, "test": 20},
         curve=[{"epoch": 1.0, "loss": 0.7}, {"epoch": 1.0, "accuracy": 0.5}],
         robustness={"phone band": np.arange(20) < 10},
     )
