@@ -60,13 +60,14 @@ def confusion_matrix(probabilities: Probabilities, references: Labels) -> Counts
 
 
 def macro_f1(probabilities: Probabilities, references: Labels) -> float:
-    """The unweighted mean over genres of F1, 0 for a genre that is neither present nor predicted."""
-    labels = np.arange(probabilities.shape[1])
-    return float(
-        sklearn.metrics.f1_score(
-            references, probabilities.argmax(axis=1), labels=labels, average="macro", zero_division=0
-        )
-    )
+    """The unweighted mean over genres of 2TP / (2TP + FP + FN), 0 for a genre that is neither present nor predicted.
+
+    As scikit-learn's `f1_score`, which takes a hundred times as long: a bootstrap computes a thousand.
+    """
+    genres, answers = probabilities.shape[1], probabilities.argmax(axis=1)
+    hits = np.bincount(references[answers == references], minlength=genres)
+    total = np.bincount(references, minlength=genres) + np.bincount(answers, minlength=genres)
+    return float(np.mean(2 * hits / np.maximum(total, 1)))
 
 
 def precision_and_recall(probabilities: Probabilities, references: Labels) -> tuple[Curve, Curve]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from training.evaluation import metrics
 from training.evaluation.predictions import Predictions
@@ -13,6 +14,15 @@ def test_accuracy_and_macro_f1_by_hand() -> None:
     assert metrics.accuracy(_SURE, _REFERENCES) == metrics.accuracy_fast(_SURE, _REFERENCES) == pytest.approx(3 / 4)
     # F1 = 2TP / (2TP + FP + FN): 1, 2/3, 2/3.
     assert metrics.macro_f1(_SURE, _REFERENCES) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+
+
+def test_macro_f1_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    probabilities, references = rng.dirichlet(np.ones(5), 60), rng.integers(4, size=60)
+    expected = sklearn.metrics.f1_score(
+        references, probabilities.argmax(axis=1), labels=np.arange(5), average="macro", zero_division=0
+    )
+    assert metrics.macro_f1(probabilities, references) == pytest.approx(expected)
 
 
 def test_precision_and_recall_come_from_columns_and_rows() -> None:
