@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.audio.formats import FORMATS
 from service.classification.classifier import Classifier
 from service.errors import (
     AudioTooLong,
@@ -66,6 +67,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 @router.post(
     "/classify",
+    description=f"Tell the genre of a recording: {FORMATS}; mono or stereo, any rate.",
     response_model_exclude_none=True,
     tags=["classify"],
     responses=responses(
@@ -100,10 +102,7 @@ async def classify(
         bool, Query(description="Also answer the genre of each window of the whole recording.")
     ] = False,
 ) -> Classification:
-    """Tell the genre of a recording.
-
-    mp3, m4a, aac, wav, flac, ogg, opus, webm, wma, aiff, au; mono or stereo, any rate.
-    """
+    """Tell the genre of a recording."""
     work = classifier.classify(file.file, top_k=top_k, max_windows=max_windows, timeline=timeline)
     answer = await cancel_on_disconnect(request, work)
     return answer.model_copy(update={"request_id": correlation_id.get() or ""})

@@ -26,7 +26,7 @@ _BLOCK_FRAMES = 1 << 14
 RESAMPLER_MARGIN_S = 0.05
 # A decoder that starts in the middle needs a few packets before its output is right: AAC one, WMA two, Opus 80 ms.
 _PREROLL_S = 0.2
-# In a row; what comes after so many is not the recording any more. Millions fit into a file, and each costs time.
+# Damaged packets in a row: after so many the recording has ended. Millions fit into a file, and each costs time.
 _MAX_DAMAGED_PACKETS = 1_000
 # 120 dB over full scale is no recording; numbers beyond would overflow the model's normalisation.
 _MAX_AMPLITUDE = 1e6
@@ -63,7 +63,7 @@ class AudioFile(ABC):
 
     @abstractmethod
     def _blocks(self, start_s: float) -> Iterator[Waveform]:
-        """Mono blocks at the file's own rate, from `start_s` to the end."""
+        """The recording from `start_s` to its end, in mono blocks at the file's own rate."""
 
     @abstractmethod
     def close(self) -> None:
@@ -71,8 +71,7 @@ class AudioFile(ABC):
 
 
 def open_audio(file: BinaryIO) -> AudioFile:
-    """Open an audio file of any supported format, told by its content: wav, flac, ogg, mp3, au, aiff through
-    libsndfile, everything else (m4a, aac, webm, wma ...) through FFmpeg.
+    """Open an audio file of any format in `AUDIO_FORMATS`, recognised by its content, through libsndfile or FFmpeg.
 
     file: seekable; it stays open. Only as much of it is decoded as is read.
     Raises UnsupportedMedia when it is no audio file, UndecodableAudio when it is a broken one.
@@ -127,7 +126,7 @@ def _check(audio: AudioFile) -> None:
 
 
 class _SoundFile(AudioFile):
-    """wav, flac, ogg, mp3, au, aiff: libsndfile."""
+    """An audio file read by libsndfile."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = soundfile.SoundFile(file)
@@ -158,7 +157,7 @@ class _SoundFile(AudioFile):
 
 
 class _AVFile(AudioFile):
-    """m4a, aac, webm, wma and the rest: FFmpeg's libraries."""
+    """An audio file read by FFmpeg's libraries."""
 
     def __init__(self, file: BinaryIO) -> None:
         try:

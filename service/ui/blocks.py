@@ -1,5 +1,6 @@
-"""The page, built of Gradio's parts: what is where, and what happens when."""
+"""Builds the page of Gradio's components and wires their events."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -22,25 +23,25 @@ _DELETE_UPLOADS_S = (300, KEPT_S)
 _VISIT_S = 3_600
 _POLL_S = 1.0
 
-# Events that compute nothing: unseen, never in line, and not part of the page's API. They go through the queue, as the
-# way around it is among the routes that are closed.
+# Events that compute nothing: no progress is shown, no line, not part of the page's API. They go through the queue, as
+# Gradio's way around it is among the routes that are closed.
 _QUIET: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
-# Of everything that listens, whatever starts it. So many visitors see their place in our line, as many again wait
-# unseen in Gradio's, and the rest are told to come back.
+# Events that classify. So many visitors see their place in our line, as many again wait in Gradio's queue, and the rest
+# are told to come back.
 _LINE = 64
 _LISTENS: dict[str, Any] = {"concurrency_id": "listen", "concurrency_limit": _LINE, "show_progress": "hidden"}
 
 
 def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
-    """The page, unmounted. Building it makes no request to any other host."""
+    """Gradio's blocks of the page, not mounted. Building them makes no request to any other host."""
     actions = Actions(classifier)
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_S) as blocks:
         gr.Markdown(_INTRODUCTION)
         status = gr.HTML(visible=False)
         timer = gr.Timer(_POLL_S, active=False)
         results = gr.State([], time_to_live=_VISIT_S)
-        # Both tabs fill them, the second one shows them.
+        # Both tabs fill the table and the downloads; the second one shows them.
         table = gr.Dataframe(
             headers=results_table.HEADERS,
             label="Results",
@@ -63,52 +64,94 @@ def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
     return page
 
 
+@dataclass(frozen=True)
+class _Recorder:
+    """The components that a recording comes from."""
+
+    audio: gr.Audio
+    button: gr.Button
+    other: gr.UploadButton
+    examples: gr.Dataset
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """The components that look inside a recording."""
+
+    place: gr.Accordion
+    part: gr.Dropdown
+    genre: gr.Dropdown
+    show_sound: gr.Button
+    ask_seconds: gr.Button
+    spectrogram: gr.HTML
+    evidence: gr.HTML
+
+
 def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML) -> None:
-    files = examples()
     latest = gr.State(None, time_to_live=_VISIT_S)
     with gr.Row():
         with gr.Column(min_width=320):
-            audio = gr.Audio(
-                label="Recording",
-                sources=["upload", "microphone"],
-                type="filepath",
-                editable=False,
-                # Not "share": it would upload the recording to another host.
-                buttons=["download"],
-                # The browser's own player: Gradio's would decode a long recording as a whole to draw it.
-                waveform_options=gr.WaveformOptions(show_recording_waveform=False),
-                elem_id="recording",
-            )
-            refuse_urls(audio, wording.UPLOAD_FIRST)
-            with gr.Row():
-                button = gr.Button("Tell the genre", variant="primary")
-                # Browsers call webm and mp4 videos, which the recorder above does not take.
-                other = gr.UploadButton("From a video file")
-                refuse_urls(other, wording.UPLOAD_FIRST)
-            chosen = gr.Dataset(
-                label="Examples: synthetic music, composed by a program",
-                components=[gr.Textbox(visible=False)],
-                samples=[[genre] for genre in files],
-                type="index",
-            )
+            recorder = _recorder()
         with gr.Column(min_width=320):
             notice = gr.HTML(wording.notice("The answer appears here."))
             answer = gr.HTML(visible=False)
             scores = gr.Label(label="All genres", visible=False, show_heading=False)
     sections = gr.HTML(visible=False, js_on_load=scripts.TIMELINE)
-    with gr.Accordion("Look inside", open=False, visible=False) as inside:
+    inside = _inside()
+    shown = [notice, answer, scores, sections, latest]
+    remembered = [results, table, downloads, inside.part, inside.genre, inside.place]
+    for classified in _classify(actions, recorder, shown):
+        classified.then(actions.remember, [latest, results], remembered, **_QUIET).then(
+            lambda: [gr.HTML(visible=False)] * 2, None, [inside.spectrogram, inside.evidence], **_QUIET
+        )
+    _look_inside(actions, recorder.audio, inside)
+
+
+def _recorder() -> _Recorder:
+    audio = gr.Audio(
+        label="Recording",
+        sources=["upload", "microphone"],
+        type="filepath",
+        editable=False,
+        # Not "share": it would upload the recording to another host.
+        buttons=["download"],
+        # The browser's own player: Gradio's would decode a long recording as a whole to draw it.
+        waveform_options=gr.WaveformOptions(show_recording_waveform=False),
+        elem_id="recording",
+    )
+    refuse_urls(audio, wording.UPLOAD_FIRST)
+    with gr.Row():
+        button = gr.Button("Tell the genre", variant="primary")
+        # Browsers call webm and mp4 videos, which the recorder above does not take.
+        other = gr.UploadButton("From a video file")
+        refuse_urls(other, wording.UPLOAD_FIRST)
+    chosen = gr.Dataset(
+        label="Examples: synthetic music, composed by a program",
+        components=[gr.Textbox(visible=False)],
+        samples=[[genre] for genre in examples()],
+        type="index",
+    )
+    return _Recorder(audio, button, other, chosen)
+
+
+def _inside() -> _Inside:
+    with gr.Accordion("Look inside", open=False, visible=False) as place:
         with gr.Row():
             part = gr.Dropdown(label="Part of the recording")
             genre = gr.Dropdown(label="Genre")
         with gr.Row():
-            see = gr.Button("Show its sound")
-            ask = gr.Button("Which seconds mattered?")
+            show_sound = gr.Button("Show its sound")
+            ask_seconds = gr.Button("Which seconds mattered?")
         spectrogram = gr.HTML(visible=False)
         evidence = gr.HTML(visible=False)
+    return _Inside(place, part, genre, show_sound, ask_seconds, spectrogram, evidence)
 
-    shown = [notice, answer, scores, sections, latest]
+
+def _classify(actions: Actions, recorder: _Recorder, shown: list[Any]) -> list[Dependency]:
+    """Classify when asked, and after an example or a video file was chosen."""
+    audio, files = recorder.audio, list(examples().values())
     asked = gr.on(
-        [button.click, audio.input],
+        [recorder.button.click, audio.input],
         actions.classify,
         audio,
         shown,
@@ -116,28 +159,22 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
         trigger_mode="once",
         **_LISTENS,
     )
-
-    def classify_after(event: Dependency) -> Dependency:
-        then: Dependency = event.then(actions.classify, audio, shown, api_visibility="private", **_LISTENS)
-        return then
-
-    picked = chosen.click(
-        lambda index: str(as_upload(list(files.values())[index], upload_dir())), chosen, audio, **_QUIET
+    picked = recorder.examples.click(
+        lambda index: str(as_upload(files[index], upload_dir())), recorder.examples, audio, **_QUIET
     )
-    uploaded = other.upload(lambda path: path, other, audio, **_QUIET)
-    for event in (asked, classify_after(picked), classify_after(uploaded)):
-        event.then(
-            actions.remember, [latest, results], [results, table, downloads, part, genre, inside], **_QUIET
-        ).then(lambda: [gr.HTML(visible=False)] * 2, None, [spectrogram, evidence], **_QUIET)
-    see.click(
-        actions.spectrogram,
-        [audio, part],
-        spectrogram,
-        api_visibility="private",
-        concurrency_id="pictures",
-        concurrency_limit=2,
+    uploaded = recorder.other.upload(lambda path: path, recorder.other, audio, **_QUIET)
+    chosen = [
+        event.then(actions.classify, audio, shown, api_visibility="private", **_LISTENS) for event in (picked, uploaded)
+    ]
+    return [asked, *chosen]
+
+
+def _look_inside(actions: Actions, audio: gr.Audio, inside: _Inside) -> None:
+    pictures: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "pictures"}
+    inside.show_sound.click(
+        actions.spectrogram, [audio, inside.part], inside.spectrogram, concurrency_limit=2, **pictures
     )
-    ask.click(actions.evidence, [audio, part, genre], evidence, api_visibility="private", concurrency_id="pictures")
+    inside.ask_seconds.click(actions.evidence, [audio, inside.part, inside.genre], inside.evidence, **pictures)
 
 
 def _compare(

@@ -15,6 +15,7 @@ from typing import Any
 import datasets
 from huggingface_hub import HfApi, hf_hub_download
 
+from service.audio.formats import AUDIO_SUFFIXES
 from training import hub
 from training.arguments import DataArguments
 from training.errors import TrainingError
@@ -23,7 +24,6 @@ from training.synthetic import render, styles
 SYNTHETIC = "synthetic"
 
 _GTZAN_ARCHIVE = "data/genres.tar.gz"
-_AUDIO_SUFFIXES = {".wav", ".au", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".webm"}
 _AUDIO_BYTES = {"bytes": datasets.Value("large_binary"), "path": datasets.Value("string")}
 # Clips in one Arrow batch: few enough that whole songs stay far below Arrow's and the memory's limits.
 _WRITER_BATCH = 64
@@ -160,7 +160,7 @@ def _is_audio(feature: object) -> bool:
 
 def _is_clip(name: str) -> bool:
     """macOS leaves a `._jazz.00001.wav` of attributes beside each file that it archives."""
-    return not name.startswith("._") and PurePosixPath(name).suffix.lower() in _AUDIO_SUFFIXES
+    return not name.startswith("._") and PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _genres(source: PurePosixPath | Path, with_clips: set[Any], folders: set[Any]) -> list[str]:

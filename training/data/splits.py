@@ -1,16 +1,15 @@
 """Splits clips into those that train a model, those that choose its epoch, and those that test it."""
 
-import hashlib
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 import datasets
 
-from training.data.clips import SYNTHETIC_MUSIC, Clips, clip_name
+from training.data.artists import assign_artists, clip_names, has_artists, hash_key, is_gtzan, listed
+from training.data.clips import Clips
 from training.data.sources import Example
 from training.errors import TrainingError
 
@@ -26,8 +25,6 @@ HELD_OUT = 0.1
 
 # Artists are assigned to ten parts: one tests, one chooses the epoch, eight train.
 _PARTS = 10
-
-_LISTS = Path(__file__).parent / "gtzan"
 
 RANDOM_CAUTION = (
     "the best epoch was chosen on the test clips themselves, and clips of one artist, even of one recording, are on "
@@ -94,12 +91,12 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
     """Split as `--split` says. Raises TrainingError when the clips do not allow it, or one is on two sides."""
     if name == "random":
         return _random(clips, seed)
-    if _is_gtzan(clips):
+    if is_gtzan(clips):
         return _fault_filtered(clips)
-    if not _has_artists(clips):
+    if not has_artists(clips):
         logger.warning("--split artist falls back to random: %s", _NO_ARTISTS)
         return replace(_random(clips, seed), caution=f"{_NO_ARTISTS}; {RANDOM_CAUTION}")
-    parts = _assign_artists(clips, _PARTS, seed)
+    parts = assign_artists(clips, _PARTS, seed)
     members: Members = {
         "train": [part > 1 for part in parts],
         "validation": [part == 1 for part in parts],
@@ -111,8 +108,8 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
 def folds(clips: Clips, count: int, seed: int) -> list[Split]:
     """Each clip tests in one of `count` splits and chooses the epoch in another; artists stay together where they are
     known. Raises TrainingError when a genre has too few of them."""
-    parts = _assign_artists(clips, count, seed)
-    caution = None if _has_artists(clips) else _NO_ARTISTS
+    parts = assign_artists(clips, count, seed)
+    caution = None if has_artists(clips) else _NO_ARTISTS
     splits = []
     for fold in range(count):
         chooses = (fold + 1) % count
@@ -132,8 +129,8 @@ def _random(clips: Clips, seed: int) -> Split:
     file format and order of the clips; a clip that is missing moves at most one other.
     """
     by_genre: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
-    for index, (name, genre) in enumerate(zip(_names(clips.dataset), clips.dataset["genre"], strict=True)):
-        by_genre[genre].append((_hash_key(seed, name), index))
+    for index, (name, genre) in enumerate(zip(clip_names(clips.dataset), clips.dataset["genre"], strict=True)):
+        by_genre[genre].append((hash_key(seed, name), index))
     held_out: set[int] = set()
     for ranked in by_genre.values():
         count = max(1, round(HELD_OUT * len(ranked)))
@@ -145,9 +142,9 @@ def _random(clips: Clips, seed: int) -> Split:
 
 def _fault_filtered(clips: Clips) -> Split:
     """GTZAN's fault-filtered lists (Kereliuk, Sturm and Larsen, 2015): 443, 197 and 290 clips."""
-    names = _names(clips.dataset)
+    names = clip_names(clips.dataset)
     lists: dict[Part, str] = {"train": "train", "validation": "valid", "test": "test"}
-    members: Members = {part: [name in _listed(file) for name in names] for part, file in lists.items()}
+    members: Members = {part: [name in listed(file) for name in names] for part, file in lists.items()}
     left_out = len(names) - sum(map(sum, members.values()))
     logger.info("%d clips left out by the fault-filtered lists", left_out)
     return _build_split(clips, "artist", members, caution=None)
@@ -175,9 +172,9 @@ def _require_genres(clips: Clips, members: Members) -> None:
 
 def _require_disjoint(clips: Clips, train: list[bool], held_out: list[bool]) -> None:
     """Raise TrainingError when one file is on both sides: the test would ask what was learnt by heart."""
-    names = _names(clips.dataset)
+    names = clip_names(clips.dataset)
     # GTZAN repeats clips. The random split keeps them, as the published figures do, and its caution says so.
-    known = _listed("excluded") if _is_gtzan(clips) else frozenset()
+    known = listed("excluded") if is_gtzan(clips) else frozenset()
     seen = {digest: index for index, digest in enumerate(clips.digests) if train[index] and names[index] not in known}
     for index, digest in enumerate(clips.digests):
         if held_out[index] and digest in seen and names[index] not in known:
@@ -185,71 +182,3 @@ def _require_disjoint(clips: Clips, train: list[bool], held_out: list[bool]) -> 
                 f"{names[seen[digest]]} and {names[index]} are the same file, one to train on and one held out. "
                 "Remove one of them."
             )
-
-
-# --- artists ---
-
-
-def _assign_artists(clips: Clips, parts: int, seed: int) -> list[int]:
-    """The part of each clip. Whole artists are assigned, in a seeded order, each to the part with the fewest clips of
-    its main genre. A clip without an artist counts as its own artist."""
-    names, genres = _names(clips.dataset), clips.dataset["genre"][:]
-    artists = _artists(clips) or names
-    indices: dict[str, list[int]] = defaultdict(list)
-    for index, artist in enumerate(artists):
-        indices[artist].append(index)
-    filled: dict[int, Counter[int]] = defaultdict(Counter)
-    assigned = [0] * len(names)
-    for artist in sorted(indices, key=lambda artist: _hash_key(seed, artist)):
-        counts = filled[Counter(genres[index] for index in indices[artist]).most_common(1)[0][0]]
-        part = min(range(parts), key=lambda part: (counts[part], part))
-        for index in indices[artist]:
-            assigned[index] = part
-            filled[genres[index]][part] += 1
-    return assigned
-
-
-def _artists(clips: Clips) -> list[str] | None:
-    """The artist of each clip, from GTZAN's index, a column, or the files' names; None when none of them tells."""
-    names = _names(clips.dataset)
-    if _is_gtzan(clips):
-        index = _gtzan_artists()
-        return [index.get(name) or name for name in names]
-    if "artist" in clips.dataset.column_names:
-        return [artist or name for artist, name in zip(clips.dataset["artist"], names, strict=True)]
-    if clips.name != SYNTHETIC_MUSIC and all(" - " in name for name in names):
-        return [name.split(" - ")[0].strip().casefold() for name in names]
-    return None
-
-
-def _has_artists(clips: Clips) -> bool:
-    """Whether artists are known. Each clip of synthetic music is composed anew, as if by an artist of its own."""
-    return clips.name == SYNTHETIC_MUSIC or _artists(clips) is not None
-
-
-def _is_gtzan(clips: Clips) -> bool:
-    """Whether nearly all names of the fault-filtered lists are there. Synthetic music bears the same names."""
-    if clips.name == SYNTHETIC_MUSIC:
-        return False
-    listed = _listed("train") | _listed("valid") | _listed("test")
-    return len(listed & set(_names(clips.dataset))) > 0.9 * len(listed)
-
-
-def _listed(part: str) -> frozenset[str]:
-    return frozenset((_LISTS / f"gtzan_{part}.txt").read_text(encoding="utf-8").split())
-
-
-def _gtzan_artists() -> dict[str, str]:
-    lines = (_LISTS / "gtzan_artists.txt").read_text(encoding="utf-8").splitlines()
-    fields = [line.split(":::") for line in lines if not line.startswith("#")]
-    return {PurePosixPath(name.strip()).stem: artist.strip() for name, artist, *_ in fields}
-
-
-def _hash_key(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
-
-
-def _names(dataset: datasets.Dataset) -> Sequence[str]:
-    """The clips' names, without reading their bytes. A clip without a name is named by its index."""
-    paths = dataset.flatten().select_columns("audio.path")["audio.path"]
-    return [clip_name(path) if path else str(index) for index, path in enumerate(paths)]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.data.artists import listed
 from training.data.clips import SYNTHETIC_MUSIC, Clips
-from training.data.splits import Split, _listed, folds, split
+from training.data.splits import Split, folds, split
 from training.errors import TrainingError
 
 
@@ -88,18 +89,18 @@ def test_another_seed_draws_others() -> None:
 
 
 def test_gtzan_is_split_by_the_fault_filtered_lists() -> None:
-    names = _numbered(dict.fromkeys({name.split(".")[0] for name in _listed("train")}, 100))
+    names = _numbered(dict.fromkeys({name.split(".")[0] for name in listed("train")}, 100))
     gtzan = _clips([name for name in names if name != "jazz.00054"], name="marsyas/gtzan")
     chosen = split(gtzan, "artist", 0)
     train, validation, test = _parts(chosen)
     assert (len(train), len(validation), len(test)) == (442, 197, 290), "443 with the clip that is corrupt"
-    assert [train | {"jazz.00054"}, validation, test] == [set(_listed(part)) for part in ("train", "valid", "test")]
+    assert [train | {"jazz.00054"}, validation, test] == [set(listed(part)) for part in ("train", "valid", "test")]
     assert chosen.caution is None
     assert not chosen.chosen_on_test
 
 
 def test_made_music_bears_gtzans_names_and_is_not_taken_for_it() -> None:
-    names = _numbered(dict.fromkeys({name.split(".")[0] for name in _listed("train")}, 100))
+    names = _numbered(dict.fromkeys({name.split(".")[0] for name in listed("train")}, 100))
     chosen = split(_clips(names, name=SYNTHETIC_MUSIC), "artist", 0)
     assert chosen.sizes == {"train": 800, "validation": 100, "test": 100}
 
