@@ -42,10 +42,6 @@ class DataArguments:
             "gap."
         },
     )
-    folds: int = field(
-        default=0,
-        metadata={"help": "Cross-validate: train so many times (3 or more) and test each clip once; leaves no model."},
-    )
     streaming: bool = field(
         default=False,
         metadata={
@@ -68,10 +64,8 @@ class DataArguments:
     def __post_init__(self) -> None:
         if not 1 <= self.max_duration_s <= 600:
             raise ValueError("--max_duration_s must be from 1 to 600 seconds.")
-        if self.streaming and (self.split != "random" or self.folds):
-            raise ValueError("--streaming holds out clips by their content. Leave out --split and --folds.")
-        if self.folds and self.folds < 3:
-            raise ValueError("--folds must be 3 or more: one to test, one to choose the epoch, the rest to train on.")
+        if self.streaming and self.split != "random":
+            raise ValueError("--streaming holds out clips by their content. Leave out --split.")
         if self.synthetic_clips_per_genre < 2:
             raise ValueError("--synthetic_clips_per_genre must be at least 2: one to train on, one to hold out.")
         if not 1 <= self.synthetic_duration_s <= 600:

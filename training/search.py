@@ -20,7 +20,7 @@ from training import cli
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.errors import TrainingError
 from training.finetuning import encoder_cache
-from training.finetuning.experiment import Experiment, prepare, with_encoder_cache
+from training.finetuning.experiment import Experiment, prepare_experiment, with_encoder_cache
 from training.finetuning.model import load_model
 from training.finetuning.trainer import build
 
@@ -42,17 +42,17 @@ def search(
     data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments, *, n_trials: int
 ) -> dict[str, Any]:
     """The options that did best. Raises TrainingError, also where only the test clips could judge."""
-    if arguments.push_to_hub or data.folds:
-        raise TrainingError("A search leaves no model: give it neither --push_to_hub nor --folds.")
+    if arguments.push_to_hub:
+        raise TrainingError("A search leaves no model: leave out --push_to_hub.")
     # A trial leaves nothing but its figures.
     arguments.save_strategy, arguments.load_best_model_at_end = SaveStrategy.NO, False
-    job = prepare(data, base, arguments)
-    if job.splits[0].chosen_on_test:
+    experiment = prepare_experiment(data, base, arguments)
+    if experiment.splits[0].chosen_on_test:
         raise TrainingError("A search on the random split would choose by the test clips. Use --split artist.")
-    job = with_encoder_cache(job)
+    experiment = with_encoder_cache(experiment)
     output_dir = Path(str(arguments.output_dir))
     output_dir.mkdir(parents=True, exist_ok=True)
-    trainer = build(job, job.splits[0], model_init=partial(_model, job))
+    trainer = build(experiment, experiment.splits[0], model_init=partial(_model, experiment))
     best = trainer.hyperparameter_search(
         hp_space=_space,
         compute_objective=lambda measured: measured["eval_accuracy"],
@@ -67,14 +67,14 @@ def search(
     if not isinstance(best, BestRun):
         return {}
     options = " ".join(f"--{name} {value:g}" for name, value in best.hyperparameters.items())
-    count = job.splits[0].sizes["validation"]
+    count = experiment.splits[0].sizes["validation"]
     logger.info("Best accuracy on %d validation clips: %.3f, with %s", count, best.objective, options)
     return dict(best.hyperparameters)
 
 
-def _model(job: Experiment) -> PreTrainedModel:
-    model = load_model(job.base, job.clips.genres)
-    if job.encoded is not None:
+def _model(experiment: Experiment) -> PreTrainedModel:
+    model = load_model(experiment.base, experiment.clips.genres)
+    if experiment.encoded is not None:
         encoder_cache.bypass(model)
     return model
 

@@ -12,7 +12,7 @@ class AudioFormat:
     """A format under the name that people use.
 
     suffixes: of its files. demuxers: FFmpeg's names of its containers. begins: signatures of its files; a file that
-    begins so and does not open is damaged, such as an m4a cut off before its index, for which FFmpeg gives the same error
+    begins so and does not open is damaged, such as an m4a cut off before its index: FFmpeg gives the same error for it
     as for a text. soundfile: signatures of the files that libsndfile is given; none: FFmpeg decodes them.
     """
 

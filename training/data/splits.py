@@ -105,7 +105,7 @@ def split(clips: Clips, name: SplitName, seed: int) -> Split:
     return _build_split(clips, "artist", members, caution=None)
 
 
-def folds(clips: Clips, count: int, seed: int) -> list[Split]:
+def split_folds(clips: Clips, count: int, seed: int) -> list[Split]:
     """Each clip tests in one of `count` splits and chooses the epoch in another; artists stay together where they are
     known. Raises TrainingError when a genre has too few of them."""
     parts = assign_artists(clips, count, seed)

@@ -30,58 +30,58 @@ _WEIGHT_BYTES = 4
 _MOMENTS_BYTES = 8
 
 
-def plan(job: Experiment) -> str:
+def estimate(experiment: Experiment) -> str:
     """A table of what would be done; time and disk are estimated from a few real steps and windows on this machine.
 
     Nothing stays on the disk but the data set's own cache, and what a stream holds out.
     """
-    arguments, splits = job.arguments, job.splits
+    arguments, splits = experiment.arguments, experiment.splits
     set_seed(arguments.seed)
-    windows = job.windows(job.clips.dataset)
-    model = load_model(job.base, job.clips.genres)
+    windows = experiment.windows(experiment.clips.dataset)
+    model = load_model(experiment.base, experiment.clips.genres)
     torch.nn.Module.to(model, arguments.device)
     encode_s, encoded_bytes = 0.0, 0
-    if job.base.feature_encoder == "cached":
+    if experiment.base.feature_encoder == "cached":
         size = encoder_cache.size(windows, model)
         encode_s, encoded_bytes = size.windows * _encode_s(windows, model, bf16=arguments.bf16), size.bytes
-        job = replace(job, encoded=_blank(windows, size))
+        experiment = replace(experiment, encoded=_blank(windows, size))
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    step_s, window_s = _timed(job, splits[0], model)
-    steps = [_steps(job, split) for split in splits]
+    step_s, window_s = _timed(experiment, splits[0], model)
+    steps = [_steps(experiment, split) for split in splits]
     windows_a_clip = len(windows) / len(windows.references)
     evaluated = windows_a_clip * arguments.num_train_epochs * sum(split.sizes["validation"] for split in splits)
     seconds = encode_s + sum(steps) * step_s + evaluated * window_s
     kept = (arguments.save_total_limit or math.ceil(arguments.num_train_epochs)) + 1
     checkpoint_bytes = _WEIGHT_BYTES * model.num_parameters() + _MOMENTS_BYTES * trained
     rows = [
-        ("clips", f"{len(job.clips.dataset)} of {job.clips.name}, {len(job.clips.genres)} genres"),
+        ("clips", f"{len(experiment.clips.dataset)} of {experiment.clips.name}, {len(experiment.clips.genres)} genres"),
         *(
             (f"split {split.name}", ", ".join(f"{count} {part}" for part, count in split.sizes.items()))
             for split in splits
         ),
-        ("windows", f"{len(windows)} of {job.data.max_duration_s:g} s"),
-        ("steps", f"{sum(steps)} of {_batch(job)} clips"),
+        ("windows", f"{len(windows)} of {experiment.data.max_duration_s:g} s"),
+        ("steps", f"{sum(steps)} of {_batch(experiment)} clips"),
         ("parameters", f"{model.num_parameters():,}, of which {trained:,} are trained"),
         ("time", f"about {_clock(seconds)}: {step_s:.2f} s a step, {window_s:.3f} s to evaluate a window"),
         *([("encoder cache", f"{encoded_bytes / 1e9:.2f} GB, about {_clock(encode_s)} once")] if encoded_bytes else []),
         ("checkpoints", f"{len(splits) * kept * checkpoint_bytes / 1e9:.2f} GB in {arguments.output_dir}"),
-        ("clips on disk", f"{job.clips.dataset.data.nbytes / 1e9:.2f} GB"),
+        ("clips on disk", f"{experiment.clips.dataset.data.nbytes / 1e9:.2f} GB"),
     ]
     table: str = tabulate(rows, tablefmt="plain")
     return f"What this command would do:\n{table}"
 
 
-def _batch(job: Experiment) -> int:
+def _batch(experiment: Experiment) -> int:
     """Clips of a step, over all processes."""
-    arguments = job.arguments
+    arguments = experiment.arguments
     return int(arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size)
 
 
-def _steps(job: Experiment, split: Split) -> int:
-    arguments = job.arguments
+def _steps(experiment: Experiment, split: Split) -> int:
+    arguments = experiment.arguments
     if arguments.max_steps > 0:
         return arguments.max_steps
-    return math.ceil(arguments.num_train_epochs * math.ceil(split.sizes["train"] / _batch(job)))
+    return math.ceil(arguments.num_train_epochs * math.ceil(split.sizes["train"] / _batch(experiment)))
 
 
 def _encode_s(windows: ClipWindows, model: PreTrainedModel, *, bf16: bool) -> float:
@@ -99,20 +99,20 @@ def _blank(windows: ClipWindows, size: Size) -> EncodedClips:
     return EncodedClips(zeros, windows.clips, windows.references)
 
 
-def _timed(job: Experiment, split: Split, model: PreTrainedModel) -> tuple[float, float]:
+def _timed(experiment: Experiment, split: Split, model: PreTrainedModel) -> tuple[float, float]:
     """Seconds of a training step, and of evaluating a window."""
-    with tempfile.TemporaryDirectory() as scratch, encoder_cache.bypassed(model, wanted=job.encoded is not None):
-        arguments = copy.copy(job.arguments)
+    with tempfile.TemporaryDirectory() as scratch, encoder_cache.bypassed(model, wanted=experiment.encoded is not None):
+        arguments = copy.copy(experiment.arguments)
         arguments.output_dir = scratch
         arguments.max_steps = _STEPS + 1
         arguments.eval_strategy, arguments.logging_strategy = IntervalStrategy.NO, IntervalStrategy.NO
         arguments.save_strategy, arguments.load_best_model_at_end = SaveStrategy.NO, False
         arguments.report_to, arguments.disable_tqdm = [], True
-        trainer = build(replace(job, arguments=arguments), split, model=model)
+        trainer = build(replace(experiment, arguments=arguments), split, model=model)
         clock = _Clock()
         trainer.add_callback(clock)
         trainer.train()
-        few = Subset(validation(job, split), range(_WINDOWS))
+        few = Subset(validation(experiment, split), range(_WINDOWS))
         trainer.compute_metrics = None
         trainer.predict(few)
         started = time.perf_counter()

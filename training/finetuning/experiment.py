@@ -1,5 +1,6 @@
 """An experiment: the data that the trainings of a run share."""
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from service.audio import DEFAULT_MAX_WINDOWS, WindowSpec
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.clips import Clips, load_clips
 from training.data.inputs import ClipWindows
-from training.data.splits import Split, folds, split
+from training.data.splits import Split, split, split_folds
 from training.data.streaming import stream_clips
 from training.errors import TrainingError
 from training.finetuning import encoder_cache, run_folder
@@ -21,8 +22,10 @@ from training.finetuning.model import known_genres, load_extractor, load_model
 
 @dataclass(frozen=True)
 class Experiment:
-    """splits: the first is that of the model that is kept. encoded: the clips through the frozen encoder, if that is
-    cached."""
+    """Data, options and splits of a run.
+
+    splits: the first is that of the model that is kept. encoded: the frozen encoder's output, if it is cached.
+    """
 
     data: DataArguments
     base: ModelArguments
@@ -37,13 +40,25 @@ class Experiment:
         """The windows that the model is trained on and served."""
         return WindowSpec(self.extractor.sampling_rate, self.data.max_duration_s)
 
+    def in_own_folder(self, split: Split) -> "Experiment":
+        """The experiment with a folder for the checkpoints of one of several splits."""
+        if len(self.splits) == 1:
+            return self
+        arguments = copy.copy(self.arguments)
+        arguments.output_dir = str(Path(str(arguments.output_dir), split.name.replace(" ", "-")))
+        return replace(self, arguments=arguments)
+
     def windows(self, clips: datasets.Dataset) -> ClipWindows:
         """The windows of some of the clips, as the service would cut them."""
         return ClipWindows(clips, self.extractor, self.window, max_windows=DEFAULT_MAX_WINDOWS)
 
 
-def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> Experiment:
-    """Load and split the clips. Raises TrainingError for what must be changed before the first step."""
+def prepare_experiment(
+    data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments, *, folds: int = 0
+) -> Experiment:
+    """Load and split the clips. folds: splits of a cross-validation; 0 for the splits of `--split`.
+
+    Raises TrainingError for what must be changed before the first step."""
     if data.streaming and base.feature_encoder == "cached":
         raise TrainingError(
             "The encoder's output takes more disk than the clips. Stream with --feature_encoder frozen."
@@ -58,35 +73,33 @@ def prepare(data: DataArguments, base: ModelArguments, arguments: GenreTrainingA
             splits = [streamed]
         else:
             clips = load_clips(data, known)
-            splits = _splits(clips, data, arguments.seed)
+            splits = split_folds(clips, folds, arguments.seed) if folds else _splits(clips, data, arguments.seed)
     return Experiment(data, base, arguments, clips, splits, extractor)
 
 
-def with_encoder_cache(job: Experiment) -> Experiment:
+def with_encoder_cache(experiment: Experiment) -> Experiment:
     """The experiment with the frozen encoder's output, computed once for all splits, where it is to be cached."""
-    if job.base.feature_encoder != "cached":
-        return job
-    arguments = job.arguments
+    if experiment.base.feature_encoder != "cached":
+        return experiment
+    arguments = experiment.arguments
     # A new small model draws its encoder from the seed.
     set_seed(arguments.seed)
-    model = load_model(job.base, job.clips.genres)
+    model = load_model(experiment.base, experiment.clips.genres)
     torch.nn.Module.to(model, arguments.device)
-    windows = job.windows(job.clips.dataset)
+    windows = experiment.windows(experiment.clips.dataset)
     with arguments.main_process_first(desc="the encoder's output"):
         encoded = encoder_cache.encode(
-            job.clips,
+            experiment.clips,
             windows,
             model,
             encoder_cache.default_folder(),
             bf16=arguments.bf16,
             batch_size=arguments.per_device_eval_batch_size,
         )
-    return replace(job, encoded=encoded)
+    return replace(experiment, encoded=encoded)
 
 
 def _splits(clips: Clips, data: DataArguments, seed: int) -> list[Split]:
-    if data.folds:
-        return folds(clips, data.folds, seed)
     if data.split != "both":
         return [split(clips, data.split, seed)]
     # The figures of the model that is kept shall hold for artists that were never heard.

@@ -27,43 +27,43 @@ from training.finetuning.experiment import Experiment
 
 
 def build(
-    job: Experiment,
+    experiment: Experiment,
     split: Split,
     *,
     model: PreTrainedModel | None = None,
     model_init: Callable[[], PreTrainedModel] | None = None,
 ) -> "GenreTrainer":
-    """The Trainer of a model, or of models of one kind, whose encoder is bypassed where `job.encoded` stands in."""
-    windows = job.windows(split.validation)
-    training = _training(job, split)
+    """The Trainer of a model, or of models of one kind, whose encoder is bypassed where its output is cached."""
+    windows = experiment.windows(split.validation)
+    training = _training(experiment, split)
     return GenreTrainer(
         model=model,
         model_init=model_init,
-        args=job.arguments,
+        args=experiment.arguments,
         train_dataset=training,
-        eval_dataset=validation(job, split),
+        eval_dataset=validation(experiment, split),
         data_collator=default_data_collator,
         compute_metrics=lambda prediction: _epoch_metrics(prediction, windows),
         callbacks=[ExactResume(training)],
-        class_weights=class_weights(split) if job.arguments.class_weights else None,
+        class_weights=class_weights(split) if experiment.arguments.class_weights else None,
     )
 
 
-def validation(job: Experiment, split: Split) -> Dataset[Inputs]:
+def validation(experiment: Experiment, split: Split) -> Dataset[Inputs]:
     """Data that an epoch is evaluated on."""
-    if job.encoded is not None:
-        return job.encoded.evaluation(split.indices["validation"])
-    return job.windows(split.validation)
+    if experiment.encoded is not None:
+        return experiment.encoded.evaluation(split.indices["validation"])
+    return experiment.windows(split.validation)
 
 
-def _training(job: Experiment, split: Split) -> OneWindow | TrainingWindows | StreamedWindows:
-    data, seed = job.data, job.arguments.seed
-    if job.encoded is not None:
-        return job.encoded.training(split.indices["train"], seed=seed, random_crop=data.random_crop)
+def _training(experiment: Experiment, split: Split) -> OneWindow | TrainingWindows | StreamedWindows:
+    data, seed = experiment.data, experiment.arguments.seed
+    if experiment.encoded is not None:
+        return experiment.encoded.training(split.indices["train"], seed=seed, random_crop=data.random_crop)
     windows = TrainingWindows(
         split.train,
-        job.extractor,
-        job.window,
+        experiment.extractor,
+        experiment.window,
         seed=seed,
         random_crop=data.random_crop,
     )

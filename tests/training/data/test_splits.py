@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from training.data.artists import listed
 from training.data.clips import SYNTHETIC_MUSIC, Clips
-from training.data.splits import Split, folds, split
+from training.data.splits import Split, split, split_folds
 from training.errors import TrainingError
 
 
@@ -145,7 +145,7 @@ def test_one_artist_for_a_whole_genre_is_refused() -> None:
 @pytest.mark.parametrize("count", [3, 5])
 def test_every_clip_tests_once_in_its_folds(count: int) -> None:
     names = _numbered({"jazz": 23, "metal": 40})
-    splits = folds(_clips(names), count, 1)
+    splits = split_folds(_clips(names), count, 1)
     tested = Counter(name for fold in splits for name in _names(fold.test))
     assert tested == Counter(names)
     for fold in splits:
@@ -158,7 +158,7 @@ def test_every_clip_tests_once_in_its_folds(count: int) -> None:
 
 def test_more_folds_than_clips_are_refused() -> None:
     with pytest.raises(TrainingError, match="The genre jazz has no clip"):
-        folds(_clips(_numbered({"jazz": 4, "metal": 40})), 5, 1)
+        split_folds(_clips(_numbered({"jazz": 4, "metal": 40})), 5, 1)
 
 
 def test_the_same_file_on_both_sides_is_refused_and_named() -> None:

@@ -81,13 +81,6 @@ def test_both_splits_are_trained_and_the_model_is_that_of_artist(
     assert "points against artists" in (folder / "README.md").read_text()
 
 
-def test_folds_are_measured_and_leave_no_model(tmp_path: Path) -> None:
-    folder = _train(tmp_path, *_THREE_CLIPS, "--max_steps", "1", "--folds", "3", "--feature_encoder", "cached")
-    measured = json.loads((folder / "metrics.json").read_text())["splits"]
-    assert [split["split"] for split in measured] == ["fold 1 of 3", "fold 2 of 3", "fold 3 of 3"]
-    assert not (tmp_path / "model").exists()
-
-
 def test_rare_genres_weigh_more_when_asked(tmp_path: Path) -> None:
     """One of two genres has a clip in four: its mistakes count twice as much as the mean clip's."""
     rows = [{"audio": {"bytes": b"", "path": f"{genre}/{n}"}, "genre": genre} for n, genre in enumerate((0, 0, 0, 1))]
