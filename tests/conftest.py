@@ -25,6 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hub.start()
     hub.tokens |= {"hf_write": Token("you", "write"), "hf_read": Token("you", "read")}
     os.environ.pop("HF_TOKEN", None)
+    # Workers of pytest-xdist share the cores: threads for all of them in each would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ |= {
         "HF_ENDPOINT": hub.endpoint,
         "HF_HOME": home.name,

@@ -30,6 +30,9 @@ def explain_refusal(error: BaseException, repo_id: str, *, named_by: str) -> str
         case HfHubHTTPError() if status == 401:
             return "The Hub does not accept the token. Set HF_TOKEN to a valid one, or unset it for public repos."
         case HfHubHTTPError() if status == 403:
-            return f"The token may not do that with {repo_id}. Set HF_TOKEN to one with the access that it needs."
+            return (
+                f"The token may not do that with {repo_id}. Set HF_TOKEN to one with write access to push it, read "
+                "access to serve it."
+            )
         case _:
             return None

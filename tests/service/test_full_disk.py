@@ -18,7 +18,7 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_leaves_nothing(
     hub: HubStandIn, model_folder: Path, start: Start, tmp_path: Path, why: str
 ) -> None:
     model_id = f"owner/warm-and-{why}"
-    publish(hub, model_id, model_folder)
+    publish(hub, model_id, model_folder, with_graph=False)
     (tmp_path / "tmp").mkdir()
     with disk(tmp_path / "home", size="200k") as home:
         snapshot_download(model_id, cache_dir=home / "hub")

@@ -15,9 +15,12 @@ from typing import Any
 
 import httpx2
 
+from service.model.artefact import read_artefact
+from service.model.graph import graph_of
+from service.model.layout import GRAPH_FOLDER
 from tests.support.hub_stand_in import HubStandIn
 
-START_S = 60
+START_S = 180
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -108,6 +111,11 @@ def free_port() -> int:
         return port
 
 
-def publish(hub: HubStandIn, repo_id: str, model_folder: Path, **options: Any) -> None:
+def publish(hub: HubStandIn, repo_id: str, model_folder: Path, *, with_graph: bool = True, **options: Any) -> None:
+    """Push a model folder, by default with the graph that training would have exported: to convert takes seconds."""
+    files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    if with_graph:
+        graph = graph_of(read_artefact(model_folder, model_id=model_folder.name, revision=None))
+        files |= {f"{GRAPH_FOLDER}/{path.name}": path.read_bytes() for path in graph.parent.iterdir()}
     hub.create_repo(repo_id, **options)
-    hub.commit(repo_id, {path.name: path.read_bytes() for path in model_folder.iterdir()})
+    hub.commit(repo_id, files)

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.processes import run, started
 
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2")
@@ -43,6 +45,7 @@ def _outcome(output_dir: Path) -> tuple[dict[str, Any], str]:
     return figures, hashlib.sha256(weights).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_an_unbroken_one(model_folder: Path, tmp_path: Path) -> None:
     """The model has dropout; crops are drawn; the order is shuffled."""
     unbroken = run(*_command(model_folder, tmp_path / "unbroken"))

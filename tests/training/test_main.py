@@ -64,7 +64,11 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     assert list(measured["robustness"])[:2] == ["mp3 at 64 kb/s", "phone band"]
     assert serving.pop("temperature") == measured["temperature"]
     assert serving.pop("uncertain_below") == measured["threshold"]["uncertain_below"]
-    assert serving == {"schema_version": 1, "window_s": 1.0}
+    assert serving == {
+        "schema_version": 1,
+        "window_s": 1.0,
+        "trained_on": {"name": "you/gtzan", "synthetic": False},
+    }
     assert json.loads(files["preprocessor_config.json"])["max_length"] == 16_000
     assert files["confusion_matrix.png"].startswith(b"\x89PNG")
 

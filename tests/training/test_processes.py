@@ -25,6 +25,7 @@ def _numbers(value: Any, path: str = "") -> dict[str, float]:
     return {path: value} if isinstance(value, int | float) else {}
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_as_one_and_one_of_them_writes(model_folder: Path, tmp_path: Path) -> None:
     def command(folder: str) -> tuple[str, ...]:
         base = ("--model_name_or_path", str(model_folder), "--output_dir", str(tmp_path / folder))
@@ -45,6 +46,7 @@ def test_two_processes_evaluate_as_one_and_one_of_them_writes(model_folder: Path
     assert len(list((tmp_path / "two").glob("checkpoint-*"))) == 1, "no further step"
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_stream_and_one_of_them_pushes(hub: HubStandIn, tmp_path: Path) -> None:
     base = ("--model_name_or_path", "tiny", "--output_dir", str(tmp_path), "--logging_steps", "1")
     push = ("--push_to_hub", "--hub_model_id", "you/together")
