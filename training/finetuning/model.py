@@ -1,5 +1,6 @@
 """The feature extractor and the model, with window and labels stamped into what will be pushed."""
 
+import math
 import re
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from training.arguments import ModelArguments
 from training.errors import TrainingError
 
 TINY = "tiny"
-"""The name of a new small HuBERT of about 1.8 million parameters, for the demo and the tests."""
+"""The name of a new small HuBERT of about 1 million parameters, for the demo and the tests."""
 
 
 # transformers' names of classes without a name.
@@ -105,14 +106,22 @@ def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any
 
 
 def _tiny(genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
-    """DistilHuBERT's architecture, an eighth as wide. A few minutes of training need no regularisation yet."""
+    """A small HuBERT that learns from scratch in a minute. So short a training needs no regularisation yet.
+
+    Its encoder has two convolutions, the first of which starts as a filterbank and learns on.
+    """
     config = HubertConfig(
-        conv_dim=(96,) * 7,
+        conv_dim=(256, 192),
+        conv_kernel=(400, 5),
+        conv_stride=(160, 4),
+        # The group norm of DistilHuBERT would take away how loud each band is.
+        feat_extract_norm="layer",
+        conv_bias=True,
         hidden_size=192,
-        num_hidden_layers=3,
+        num_hidden_layers=2,
         num_attention_heads=4,
-        intermediate_size=768,
-        num_conv_pos_embeddings=32,
+        intermediate_size=384,
+        num_conv_pos_embeddings=16,
         # 48 channels a group, as DistilHuBERT has. With 12 (16 groups) torch 2.13 computes this convolution wrongly in
         # bf16 on CPUs with AMX: the model learns the wrong numbers, and is useless in float32.
         num_conv_pos_embedding_groups=4,
@@ -126,7 +135,27 @@ def _tiny(genres: list[str], overrides: dict[str, Any]) -> PreTrainedModel:
         label2id=_label2id(genres),
         **({"attention_dropout": 0.0} | overrides),
     )
-    return HubertForSequenceClassification(config)
+    model = HubertForSequenceClassification(config)
+    first = model.get_submodule("hubert.feature_extractor.conv_layers.0.conv")
+    assert isinstance(first, torch.nn.Conv1d)
+    with torch.no_grad():
+        first.weight.copy_(_filterbank(*first.weight.shape[::2]))
+    return model
+
+
+def _filterbank(filters: int, samples: int) -> torch.Tensor:
+    """float32 (filters, 1, samples): windowed cosines and sines of frequencies spread evenly on the mel scale.
+
+    As a first layer they learn several times faster than random numbers (Ravanelli and Bengio, "Speaker Recognition
+    from Raw Waveform with SincNet", 2018; Zeghidour et al., "LEAF", 2021).
+    """
+    sampling_rate = Wav2Vec2FeatureExtractor().sampling_rate
+    lowest, highest = (2595 * math.log10(1 + hertz / 700) for hertz in (40, 0.475 * sampling_rate))
+    hertz = 700 * (10 ** (torch.linspace(lowest, highest, filters // 2) / 2595) - 1)
+    angles = 2 * math.pi * hertz[:, None] * (torch.arange(samples) - samples / 2) / sampling_rate
+    waves = torch.cat([angles.cos(), angles.sin()]) * torch.hann_window(samples)
+    filterbank: torch.Tensor = (waves / waves.norm(dim=1, keepdim=True))[:, None]
+    return filterbank
 
 
 def _renew_head(model: PreTrainedModel) -> None:
