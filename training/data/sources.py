@@ -9,6 +9,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,13 +31,45 @@ _WRITER_BATCH = 64
 
 Example = dict[str, Any]
 
-DatasetBuilder = Callable[[Callable[..., Iterator[Example]], dict[str, Any], list[str], list[str]], Any]
-"""A generator of clips, its parameters, the genres, and what tells the clips from others, to a data set."""
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Clips that a generator makes when they are stored or streamed.
+
+    generator: called with `parameters`; yields examples. identity: tells these clips from all others. is_cpu_bound:
+    whether several processes make the clips faster, as for music that is composed.
+    """
+
+    generator: Callable[..., Iterator[Example]]
+    parameters: dict[str, Any]
+    genres: list[str]
+    identity: list[str]
+    is_cpu_bound: bool = False
+
+    def store(self) -> datasets.Dataset:
+        """Write the clips to an Arrow file of the datasets cache, once for the same identity."""
+        processes = _cores() if self.is_cpu_bound else 1
+        identity = "\n".join([self.generator.__name__, *self.genres, *self.identity])
+        return datasets.Dataset.from_generator(
+            self.generator,
+            features=features(self.genres),
+            gen_kwargs=self.parameters,
+            num_proc=processes if processes > 1 else None,
+            fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:32],
+            writer_batch_size=_WRITER_BATCH,
+        )
+
+    def stream(self) -> datasets.IterableDataset:
+        """The clips one after the other, none of them stored."""
+        return datasets.IterableDataset.from_generator(
+            self.generator, features=features(self.genres), gen_kwargs=self.parameters
+        )
 
 
 def load_dataset(arguments: DataArguments) -> tuple[datasets.Dataset, str | None]:
     """`--dataset` in the datasets cache, and its commit when it is on the Hub. Raises TrainingError."""
-    return _open(arguments, _store, _from_columns, streaming=False)
+    found, commit = _find(arguments, streaming=False)
+    return found.store() if isinstance(found, ClipSource) else _from_columns(arguments.dataset, found), commit
 
 
 def stream_dataset(arguments: DataArguments) -> tuple[datasets.IterableDataset, str | None]:
@@ -44,38 +77,38 @@ def stream_dataset(arguments: DataArguments) -> tuple[datasets.IterableDataset, 
 
     `genre` may be text, where a data set on the Hub does not list its genres. Raises TrainingError.
     """
-    return _open(arguments, _stream, _stream_columns, streaming=True)
+    found, commit = _find(arguments, streaming=True)
+    return found.stream() if isinstance(found, ClipSource) else _stream_columns(arguments.dataset, found), commit
 
 
-def _open(
-    arguments: DataArguments, make: DatasetBuilder, columns: Callable[[str, Any], Any], *, streaming: bool
-) -> tuple[Any, str | None]:
+def _find(arguments: DataArguments, *, streaming: bool) -> tuple[Any, str | None]:
+    """A ClipSource, or the splits of a data set with columns; and the commit of what is on the Hub."""
     source = arguments.dataset
     if source == SYNTHETIC:
-        return _from_synthetic(arguments.synthetic_clips_per_genre, arguments.synthetic_duration_s, make), None
+        return _synthetic_source(arguments.synthetic_clips_per_genre, arguments.synthetic_duration_s), None
     if Path(source).is_dir():
-        return _from_folder(Path(source), make), None
+        return _folder_source(Path(source)), None
     if Path(source).is_file():
-        return _from_archive(Path(source), make), None
+        return _archive_source(Path(source)), None
     with hub.hub_errors_explained(source):
         info = hub.retrying(HfApi().dataset_info, source, revision=arguments.dataset_revision)
         commit = str(info.sha)
         if any(file.rfilename == _GTZAN_ARCHIVE for file in info.siblings or []):
             # marsyas/gtzan: `datasets` refuses its loading script, so the archive beside it is read directly.
             archive = hub.retrying(hf_hub_download, source, _GTZAN_ARCHIVE, repo_type="dataset", revision=commit)
-            return _from_archive(Path(archive), make), commit
-        splits = hub.retrying(datasets.load_dataset, source, revision=commit, streaming=streaming)
-        return columns(source, splits), commit
+            return _archive_source(Path(archive)), commit
+        return hub.retrying(datasets.load_dataset, source, revision=commit, streaming=streaming), commit
 
 
-def _from_synthetic(clips_per_genre: int, duration_s: float, make: DatasetBuilder) -> Any:
+def _synthetic_source(clips_per_genre: int, duration_s: float) -> ClipSource:
     jobs = [f"{genre}/{seed}" for seed in range(clips_per_genre) for genre in render.GENRES]
     source = b"".join(Path(str(module.__file__)).read_bytes() for module in (styles, render))
-    return make(
+    return ClipSource(
         _synthetic_clips,
         {"jobs": jobs, "duration_s": duration_s},
         list(render.GENRES),
         [hashlib.sha256(source).hexdigest(), str(duration_s), *jobs],
+        is_cpu_bound=True,
     )
 
 
@@ -86,12 +119,12 @@ def _synthetic_clips(jobs: list[str], duration_s: float) -> Iterator[Example]:
         yield _example(genre, f"{genre}.{int(seed):05}.flac", content)
 
 
-def _from_folder(root: Path, make: DatasetBuilder) -> Any:
+def _folder_source(root: Path) -> ClipSource:
     files = sorted(path for path in root.rglob("*") if _is_clip(path.name) and path.is_file())
     folders = {path for path in root.rglob("*") if path.is_dir()}
     genres = _genres(root, {path.parent for path in files}, folders)
     identity = [f"{path.relative_to(root)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return make(_folder_clips, {"files": [str(path) for path in files]}, genres, identity)
+    return ClipSource(_folder_clips, {"files": [str(path) for path in files]}, genres, identity)
 
 
 def _folder_clips(files: list[str]) -> Iterator[Example]:
@@ -99,8 +132,8 @@ def _folder_clips(files: list[str]) -> Iterator[Example]:
         yield _example(path.parent.name, path.name, path.read_bytes())
 
 
-def _from_archive(path: Path, make: DatasetBuilder) -> Any:
-    """Two passes over the archive, neither of which unpacks it: first the names, then the clips."""
+def _archive_source(path: Path) -> ClipSource:
+    """Clips of an archive, which is read twice and never unpacked: first the names, then the clips."""
     try:
         with tarfile.open(path) as archive:
             members = [(PurePosixPath(member.name), member.isdir()) for member in archive]
@@ -111,7 +144,7 @@ def _from_archive(path: Path, make: DatasetBuilder) -> Any:
     genres = _genres(PurePosixPath(path.name), {clip.parent for clip in clips}, folders)
     stat = path.stat()
     identity = [f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"]
-    return make(_archive_clips, {"path": str(path)}, genres, identity)
+    return ClipSource(_archive_clips, {"path": str(path)}, genres, identity)
 
 
 def _archive_clips(path: str) -> Iterator[Example]:
@@ -123,7 +156,7 @@ def _archive_clips(path: str) -> Iterator[Example]:
 
 
 def _from_columns(name: str, splits: datasets.DatasetDict) -> datasets.Dataset:
-    """A data set with an audio column and a genre column, its own splits joined: ours is drawn anew."""
+    """A data set with an audio column and a genre column, its own splits joined, as clips are split anew."""
     dataset = _clip_columns(name, datasets.concatenate_datasets(list(splits.values())))
     # class_encode_column would make a genre named None of it.
     if unlabelled := sum(genre is None or genre == -1 for genre in dataset["genre"]):
@@ -159,12 +192,12 @@ def _is_audio(feature: object) -> bool:
 
 
 def _is_clip(name: str) -> bool:
-    """macOS leaves a `._jazz.00001.wav` of attributes beside each file that it archives."""
+    # macOS leaves a `._jazz.00001.wav` of attributes beside each file that it archives.
     return not name.startswith("._") and PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _genres(source: PurePosixPath | Path, with_clips: set[Any], folders: set[Any]) -> list[str]:
-    """The genres: the names of the folders that hold clips. A folder beside them without any is a mistake."""
+    """Names of the folders that hold clips. Raises TrainingError for a folder beside them without any."""
     if not with_clips:
         raise TrainingError(
             f"{source.name} holds no audio. It needs folders <genre>/<clip>, such as jazz/jazz.00001.wav."
@@ -185,7 +218,7 @@ def _genres(source: PurePosixPath | Path, with_clips: set[Any], folders: set[Any
 
 
 def require_distinct(genres: Sequence[str]) -> None:
-    """`hip-hop` and `Hiphop` are one genre, written twice by mistake. Raises TrainingError."""
+    """Raise TrainingError when two genres are spellings of one, such as `hip-hop` and `Hiphop`."""
     spelt: dict[str, str] = {}
     for genre in genres:
         other = spelt.setdefault(re.sub(r"[\W_]+", "", genre.casefold()) or genre, genre)
@@ -197,27 +230,9 @@ def _example(genre: str, name: str, content: bytes) -> Example:
     return {"audio": {"bytes": content, "path": f"{genre}/{name}"}, "genre": genre}
 
 
-def _store(
-    clips: Callable[..., Iterator[Example]], parameters: dict[str, Any], genres: list[str], identity: list[str]
-) -> datasets.Dataset:
-    """Write the clips to an Arrow file of the datasets cache, once for the same `identity`."""
-    # Reading files is no work for a processor, making music is.
-    processes = len(os.sched_getaffinity(0)) if clips is _synthetic_clips else 1
-    fingerprint = hashlib.sha256("\n".join([clips.__name__, *genres, *identity]).encode()).hexdigest()[:32]
-    return datasets.Dataset.from_generator(
-        clips,
-        features=features(genres),
-        gen_kwargs=parameters,
-        num_proc=processes if processes > 1 else None,
-        fingerprint=fingerprint,
-        writer_batch_size=_WRITER_BATCH,
-    )
-
-
-def _stream(
-    clips: Callable[..., Iterator[Example]], parameters: dict[str, Any], genres: list[str], identity: list[str]
-) -> datasets.IterableDataset:
-    return datasets.IterableDataset.from_generator(clips, features=features(genres), gen_kwargs=parameters)
+def _cores() -> int:
+    # macOS has no scheduler mask.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def features(genres: list[str]) -> datasets.Features:
