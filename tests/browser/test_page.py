@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import time
 from pathlib import Path
 
@@ -91,12 +92,12 @@ def test_without_a_recording_the_button_says_what_to_do(page: Page) -> None:
     expect(alert(page)).to_contain_text("Choose a recording first")
 
 
-def test_the_timeline_of_a_long_file_grows_and_plays_from_where_it_is_clicked(page: Page, song: Path) -> None:
+def test_the_timeline_of_a_long_file_grows_and_plays_from_where_it_is_clicked(page: Page, url: str, song: Path) -> None:
     upload(page, song)
-    expect(page.get_by_role("status").filter(has_text="of 8 parts")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text=parts(url))).to_be_visible()
     timeline = page.get_by_role("region", name="Timeline")
     expect(timeline).to_be_visible()
-    expect(page.get_by_role("region", name="Answer")).to_contain_text("of 8 parts")
+    expect(page.get_by_role("region", name="Answer")).to_contain_text(parts(url))
     screenshot(page, "timeline-grows")
     expect(answer(page)).to_contain_text("Listened to 4:00 of 4:00.")
     slider = timeline.get_by_role("slider", name="Play from this second of the recording")
@@ -116,7 +117,7 @@ def test_the_timeline_of_a_long_file_grows_and_plays_from_where_it_is_clicked(pa
 def test_a_visitor_who_leaves_stops_the_listening(page: Page, url: str, song: Path) -> None:
     before = metric(url, "genre_predictions_total")
     upload(page, song)
-    expect(page.get_by_role("status").filter(has_text="of 8 parts")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text=parts(url))).to_be_visible()
     assert metric(url, "genre_queue_audio_seconds") > 0
     page.close()
     deadline = time.monotonic() + 30
@@ -124,6 +125,12 @@ def test_a_visitor_who_leaves_stops_the_listening(page: Page, url: str, song: Pa
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert metric(url, "genre_predictions_total") == before
+
+
+def parts(url: str) -> str:
+    """How the page says that the song of four minutes has so many windows of the model."""
+    window_s = httpx2.get(f"{url}/model").json()["window_s"]
+    return f"of {math.ceil(240 / window_s)} parts"
 
 
 def metric(url: str, name: str) -> float:

@@ -300,3 +300,13 @@ def test_the_log_says_which_model_is_ready(running: Service) -> None:
     assert ready["model_id"] == "tiny-genre"
     assert ready["load_s"] >= 0
     assert ready["defaulted"] == ["window_s", "temperature", "uncertain_below"]
+
+
+def test_a_text_log_says_where_to_look(model_folder: Path, start: Start) -> None:
+    service = start(MODEL_ID=str(model_folder), LOG_FORMAT="text")
+    service.wait_for("/readyz")
+    assert service.stop() == 0
+    (line,) = [line for line in service.lines if line.startswith("Ready. ")]
+    assert f"http://localhost:{service.port}/ui" in line
+    assert f"curl -F file=@song.mp3 http://localhost:{service.port}/classify" in line
+    assert "Ctrl-C" in line
