@@ -15,9 +15,6 @@ from typing import Any
 
 import httpx2
 
-from service.model.artefact import read_artefact
-from service.model.graph import graph_of
-from service.model.layout import GRAPH_FOLDER
 from tests.support.hub_stand_in import HubStandIn
 
 START_S = 180
@@ -113,6 +110,11 @@ def free_port() -> int:
 
 def publish(hub: HubStandIn, repo_id: str, model_folder: Path, *, with_graph: bool = True, **options: Any) -> None:
     """Push a model folder, by default with the graph that training would have exported: to convert takes seconds."""
+    # Imported late: huggingface_hub reads HF_ENDPOINT when it is imported, and conftest sets it after importing this.
+    from service.model.artefact import read_artefact
+    from service.model.graph import graph_of
+    from service.model.layout import GRAPH_FOLDER
+
     files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
     if with_graph:
         graph = graph_of(read_artefact(model_folder, model_id=model_folder.name, revision=None))
