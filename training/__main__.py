@@ -12,9 +12,9 @@ from training import cli
 from training.train import train
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 for a finished run, 1 after an error that says what to change, 2 for a wrong option."""
-    return cli.run("python -m training", train)
+    return cli.run("python -m training", train, arguments)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ from training.publishing.quantise import CALIBRATION_CLIPS, compare, quantise
 logger = logging.getLogger(__name__)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 when the graph was written, 1 when it was not, or after an error that says what to change."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
     parser.add_argument("output_dir", type=Path, help="the --output_dir of a finished training run")
     parser.add_argument("--int8", action="store_true", help="also write the int8 graph, if it passes its comparison")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
         if not (options.output_dir / run_folder.MODEL_FOLDER / "README.md").is_file():

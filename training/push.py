@@ -9,13 +9,13 @@ from training.errors import TrainingError
 from training.finetuning import run_folder
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 after the push, 1 after an error that says what to change."""
     parser = argparse.ArgumentParser(prog="python -m training.push", description=__doc__)
     parser.add_argument("output_dir", type=Path, help="the --output_dir of the training run")
     parser.add_argument("--hub_model_id", required=True, help="the model repo to push to, such as you/genre")
     parser.add_argument("--hub_private_repo", action="store_true", help="make the repo private when it is created")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folder = options.output_dir / run_folder.MODEL_FOLDER
     if not (folder / "README.md").is_file():
         parser.error(f"{folder} holds no finished model. Run the training to its end first.")

@@ -12,6 +12,8 @@ from tests.support import gtzan
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.processes import run
 from tests.training.finetuning.test_model import push_base_model
+from training import push
+from training.__main__ import main
 
 _SHORT = ("--max_duration_s", "1", "--per_device_train_batch_size", "4")
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2")
@@ -104,15 +106,19 @@ def test_the_same_command_again_resumes_and_changes_nothing(
     assert hub.files("you/genre") == before
 
 
-def test_other_settings_in_the_same_folder_are_refused(pushed: tuple[tuple[str, ...], str]) -> None:
-    command, _ = pushed
-    result = run(*command, "--learning_rate", "1", token="hf_write")
-    assert result.returncode == 1
-    assert "learning_rate was 5e-05, now 1.0" in result.stdout
+def test_other_settings_in_the_same_folder_are_refused(
+    pushed: tuple[tuple[str, ...], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_, *options), _ = pushed
+    assert main([*options, "--learning_rate", "1"]) == 1
+    assert "learning_rate was 5e-05, now 1.0" in capsys.readouterr().err
 
 
 def test_a_push_that_fails_at_the_end_is_repeated_from_the_folder(
-    hub: HubStandIn, pushed: tuple[tuple[str, ...], str]
+    hub: HubStandIn,
+    pushed: tuple[tuple[str, ...], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     command, _ = pushed
     output_dir = command[command.index("--output_dir") + 1]
@@ -122,26 +128,28 @@ def test_a_push_that_fails_at_the_end_is_repeated_from_the_folder(
     assert f"python -m training.push {output_dir} --hub_model_id you/late" in failed.stdout
     assert "Traceback" not in failed.stdout
     hub.clear_faults()
-    again = run("training.push", output_dir, "--hub_model_id", "you/late", token="hf_write")
-    assert again.stdout.split()[-1] == hub.head("you/late")
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    assert push.main([output_dir, "--hub_model_id", "you/late"]) == 0
+    assert capsys.readouterr().out.split()[-1] == hub.head("you/late")
     assert hub.files("you/late")["model.safetensors"] == hub.files("you/genre")["model.safetensors"]
 
 
-def test_a_token_that_may_only_read_is_noticed_before_any_data_work(hub: HubStandIn, tmp_path: Path) -> None:
+def test_a_token_that_may_only_read_is_noticed_before_any_data_work(
+    hub: HubStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     hub.create_repo("you/read-only")
     hub.forget_requests()
-    result = run(
-        *("training", "--dataset", "you/gtzan", "--model_name_or_path", "tiny", "--output_dir", str(tmp_path)),
-        *("--push_to_hub", "--hub_model_id", "you/read-only"),
-        token="hf_read",
-    )
-    assert result.returncode == 1
-    assert "write access" in result.stdout
+    monkeypatch.setenv("HF_TOKEN", "hf_read")
+    options = ("--dataset", "you/gtzan", "--model_name_or_path", "tiny", "--output_dir", str(tmp_path))
+    assert main([*options, "--push_to_hub", "--hub_model_id", "you/read-only"]) == 1
+    assert "write access" in capsys.readouterr().err
     assert [request.path for request in hub.requests if "gtzan" in request.path] == []
 
 
-def test_help_explains_every_option_of_ours() -> None:
-    output = run("training", "--help").stdout
+def test_help_explains_every_option_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    output = capsys.readouterr().out
     for option in ("--dataset", "--dataset_revision", "--split", "--max_duration_s", "--model_name_or_path"):
         assert option in output
     assert "synthetic music" in output

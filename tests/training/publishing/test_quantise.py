@@ -13,6 +13,7 @@ from service.model.artefact import read_artefact
 from service.model.graph import graph_of
 from tests.support.audio_files import encode
 from tests.support.processes import run
+from training import export
 from training.publishing.quantise import Comparison
 
 _RATE = 16_000
@@ -34,8 +35,7 @@ def finished(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         *("--max_duration_s", "1", "--learning_rate", "1e-2", "--max_steps", "20", "--output_dir", str(folder / "run")),
     )
     assert trained.returncode == 0, trained.stdout
-    exported = run("training.export", str(folder / "run"), "--int8")
-    assert exported.returncode == 0, exported.stdout
+    assert export.main([str(folder / "run"), "--int8"]) == 0
     return folder / "run"
 
 
@@ -90,27 +90,25 @@ def test_a_graph_that_is_none_is_refused(model_folder: Path, tmp_path: Path) -> 
 
 
 def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> None:
-    assert run("training.export", str(finished)).returncode == 0
+    assert export.main([str(finished)]) == 0
     files = sorted(path.name for path in (finished / "model" / "openvino").iterdir())
     assert files == ["model.bin", "model.xml"]
     assert "int8" not in (finished / "model" / "serving.json").read_text()
     openvino.Core().read_model(finished / "model" / "openvino" / "model.xml")
 
 
-def test_a_run_of_an_older_version_is_refused(finished: Path) -> None:
+def test_a_run_of_an_older_version_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = finished / "run.json"
     content = stored.read_text()
     stored.write_text('{"seed": 42}')
-    result = run("training.export", str(finished))
+    assert export.main([str(finished)]) == 1
     stored.write_text(content)
-    assert result.returncode == 1
-    assert "holds no training run of this version" in result.stdout
+    assert "holds no training run of this version" in capsys.readouterr().err
 
 
-def test_an_export_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    result = run("training.export", str(tmp_path))
-    assert result.returncode == 1
-    assert "holds no finished model" in result.stdout
+def test_an_export_of_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export.main([str(tmp_path)]) == 1
+    assert "holds no finished model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
