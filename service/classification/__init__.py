@@ -1,1 +1,1 @@
-"""One request: admission, the windows that are heard, and the answer made of them."""
+"""Classifies one recording: admission, the windows that are heard, and the answer made of them."""

@@ -23,10 +23,3 @@ class Backend(Protocol):
 
     def probabilities(self, windows: Windows) -> Probabilities:
         """Probabilities of windows that are normalised as the model wants them. A row never depends on its batch."""
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> Probabilities:
-    """Softmax over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: Probabilities = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities

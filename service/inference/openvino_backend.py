@@ -6,8 +6,9 @@ import numpy as np
 import openvino
 
 from service.errors import StartupError
-from service.inference.backend import Probabilities, Windows, softmax
+from service.inference.backend import Probabilities, Windows
 from service.model.artefact import Artefact
+from service.model.calibration import calibrated_probabilities
 from service.model.layout import INT8_GRAPH
 
 
@@ -45,4 +46,4 @@ class OpenVINOBackend:
     def probabilities(self, windows: Windows) -> Probabilities:
         """See `Backend.probabilities`."""
         logits = np.concatenate([self._request.infer([window[None]])[0] for window in windows])
-        return softmax(logits.astype(np.float32) / self._temperature)
+        return calibrated_probabilities(logits.astype(np.float32), self._temperature)

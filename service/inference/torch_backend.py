@@ -2,8 +2,9 @@
 
 import torch
 
-from service.inference.backend import Probabilities, Windows, softmax
+from service.inference.backend import Probabilities, Windows
 from service.model.artefact import Artefact
+from service.model.calibration import calibrated_probabilities
 from service.model.weights import load_model
 
 
@@ -24,4 +25,5 @@ class TorchBackend:
     def probabilities(self, windows: Windows) -> Probabilities:
         """See `Backend.probabilities`."""
         inputs = torch.from_numpy(windows).to(self._device, self._dtype)
-        return softmax(self._model(inputs).logits.float().cpu().numpy() / self._temperature)
+        logits = self._model(inputs).logits.float().cpu().numpy()
+        return calibrated_probabilities(logits, self._temperature)

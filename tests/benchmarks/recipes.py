@@ -1,7 +1,7 @@
 """What each option of the training recipe is worth: `python -m tests.benchmarks.recipes [--json FILE]`.
 
-A small HuBERT, trained beforehand to tell five genres of other made clips, is fine-tuned with one option at a time and
-three seeds each, and tested on made clips that nothing was trained on. Prints a Markdown table.
+A small HuBERT, trained beforehand to tell five genres of other synthetic clips, is fine-tuned with one option at a time
+and three seeds each, and tested on synthetic clips that nothing was trained on. Prints a Markdown table.
 """
 
 import argparse

@@ -12,7 +12,7 @@ _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthe
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """It holds one made clip of two seconds and not twenty."""
+    """It holds one synthetic clip of two seconds and not twenty."""
     with disk(tmp_path / "disk", size="100k") as folder:
         yield folder
 

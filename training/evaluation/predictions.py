@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from service.model.calibration import calibrated_probabilities
+
 Probabilities = npt.NDArray[np.float64]
 """float64 (clips, genres), rows sum to 1."""
 
@@ -26,10 +28,8 @@ class Predictions:
 
     def probabilities(self, temperature: float = 1.0) -> Probabilities:
         """The mean over a clip's windows of softmax(logits / temperature): what the service answers."""
-        scaled = self.logits.astype(np.float64) / temperature
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         sums = np.zeros((len(self.references), self.logits.shape[1]))
-        np.add.at(sums, self.clips, powers / powers.sum(axis=1, keepdims=True))
+        np.add.at(sums, self.clips, calibrated_probabilities(self.logits.astype(np.float64), temperature))
         means: Probabilities = sums / np.bincount(self.clips, minlength=len(self.references))[:, None]
         return means
 

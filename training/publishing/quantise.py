@@ -11,6 +11,7 @@ import openvino
 from tqdm import tqdm
 
 from service.audio import DEFAULT_MAX_WINDOWS, WindowSpec, normalise, read_recording
+from service.model.calibration import calibrated_probabilities
 from training.data.clips import open_clip
 
 CALIBRATION_CLIPS = 100
@@ -70,7 +71,7 @@ def compare(graph: Path, quantised: openvino.Model, clips: datasets.Dataset, win
     for windows in _windows(clips, window, DEFAULT_MAX_WINDOWS, "Comparing"):
         for name, model in compiled.items():
             logits = np.concatenate([model([window[None]])[0] for window in windows])
-            answers[name].append(int(_softmax(logits).mean(axis=0).argmax()))
+            answers[name].append(int(calibrated_probabilities(logits, 1.0).mean(axis=0).argmax()))
     exact, references = np.asarray(answers["float32"]), np.asarray(clips["genre"])
     return Comparison(
         clips=len(clips),
@@ -84,9 +85,3 @@ def _windows(clips: datasets.Dataset, window: WindowSpec, max_windows: int, titl
     for audio in tqdm(clips["audio"], desc=title, unit="clip"):
         recording = read_recording(open_clip(audio), window, max_windows=max_windows)
         yield np.stack([normalise(waveform) for waveform in recording.windows])
-
-
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    powers: npt.NDArray[np.float32] = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: npt.NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities

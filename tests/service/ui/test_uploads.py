@@ -10,7 +10,7 @@ from service.ui.hardening.uploads import KEPT_S, delete_expired
 
 
 def upload(folder: Path, name: str, *, age_s: float, size: int = 10) -> Path:
-    """A file as the page's framework stores it: in a folder of its own, or beside them while it arrives."""
+    """A file as Gradio stores it: in a folder of its own, or beside them while it arrives."""
     path = folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(bytes(size))

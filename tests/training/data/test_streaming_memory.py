@@ -1,4 +1,4 @@
-"""One epoch over 20,000 made clips at flat memory. Slow: `make test-slow`."""
+"""One epoch over 20,000 synthetic clips at flat memory. Slow: `make test-slow`."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""The training job in this process, on a few made clips, with the small model, which has no dropout."""
+"""The training job in this process, on a few synthetic clips, with the small model, which has no dropout."""
 
 import json
 import logging
