@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
     from service.settings import Settings
 
@@ -48,12 +49,10 @@ def main() -> int:
 def _serve(settings: "Settings", scratch: Path) -> int:
     """The exit code. scratch: what to delete when there is no time to return."""
     # Here, as these take long, and what was wrong so far has been told at once.
-    import uvicorn
-
     from service.app import create_app
     from service.errors import StartupError
     from service.runtime import logs
-    from service.server import BACKLOG, Server, allow_descriptors, protocol
+    from service.server import Server, allow_descriptors
 
     failed = False
 
@@ -76,21 +75,28 @@ def _serve(settings: "Settings", scratch: Path) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     allow_descriptors(settings.max_connections)
-    limits = protocol(settings.max_connections, settings.metrics_port, app.state.metrics)
-    config = uvicorn.Config(
+    config = _uvicorn_config(app, settings)
+    server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
+    server.run(_sockets(config, settings))
+    return int(failed)
+
+
+def _uvicorn_config(app: "FastAPI", settings: "Settings") -> "uvicorn.Config":
+    import uvicorn
+
+    from service.server import BACKLOG, protocol
+
+    return uvicorn.Config(
         app,
         backlog=BACKLOG,
         host=settings.host,
         port=settings.port,
-        http=limits,
+        http=protocol(settings.max_connections, settings.metrics_port, app.state.metrics),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
     )
-    server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
-    server.run(_sockets(config, settings))
-    return int(failed)
 
 
 def _sockets(config: "uvicorn.Config", settings: "Settings") -> list[socket.socket] | None:

@@ -120,7 +120,6 @@ def measure(
     fitted_on = test if validation is None else validation
     temperature = fit_temperature(fitted_on)
     calibrated = cross_fitted(test) if validation is None else test.probabilities(temperature)
-    _, coverage, selective = metrics.risk_coverage(calibrated, references)
     return SplitReport(
         split=split.name,
         caution=split.caution,
@@ -138,10 +137,15 @@ def measure(
         threshold=fit_threshold(fitted_on.probabilities(temperature), fitted_on.references),
         reliability=metrics.reliability(uncalibrated, references),
         calibrated_reliability=metrics.reliability(calibrated, references),
-        risk_coverage=list(zip(coverage.tolist(), selective.tolist(), strict=True)),
+        risk_coverage=_risk_coverage(calibrated, references),
         curve=curve,
         robustness={name: _estimate_share(correct) for name, correct in robustness.items()},
     )
+
+
+def _risk_coverage(probabilities: Probabilities, references: Labels) -> list[tuple[float, float]]:
+    _, coverage, accuracy = metrics.risk_coverage(probabilities, references)
+    return list(zip(coverage.tolist(), accuracy.tolist(), strict=True))
 
 
 def _by_genre(probabilities: Probabilities, references: Labels, genres: list[str]) -> dict[str, Genre]:
