@@ -13,6 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from service.audio import WARNING_CODES
 from service.model.artefact import Artefact
 
 _LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -69,6 +70,13 @@ class Metrics:
             "genre_predictions_total", "Recordings classified, by best genre and decision.", ["genre", "decision"]
         )
         self.confidence = histogram("genre_confidence", "Confidence of the best genre.", buckets=_TENTHS)
+        self.warnings = counter(
+            "genre_warnings_total",
+            "Recordings that are hard to judge, by the code of the warning.",
+            ["code"],
+        )
+        for code in WARNING_CODES:
+            self.warnings.labels(code)
         self.model_info = gauge(
             "genre_model_info", "1 for the model that answers; the labels say which.", ["id", "revision", "backend"]
         )

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.audio.quality import WarningCode
+
 Decision = Literal["accepted", "uncertain"]
 
 
@@ -32,6 +34,13 @@ class Span(BaseModel):
     scores: list[Score]
 
 
+class RecordingWarning(BaseModel):
+    """A reason to trust the answer about a recording less."""
+
+    code: WarningCode
+    detail: str = Field(examples=["12 % of the samples are at full scale. Record at a lower level."])
+
+
 class Classification(BaseModel):
     """The genre of one recording."""
 
@@ -41,6 +50,7 @@ class Classification(BaseModel):
     scores: list[Score] = Field(description="Best first; over all genres they sum to 1.")
     duration_s: float = Field(description="Length of the recording in seconds.")
     analysed_s: float = Field(description="How many of those seconds the model was shown.")
+    warnings: list[RecordingWarning] = Field([], description="What makes the recording hard to judge; mostly nothing.")
     timeline: list[Span] | None = Field(
         None, description="Only when asked for. Windows end to end; silent ones are left out."
     )

@@ -3,12 +3,16 @@
 Training and serving share this package, so that a model is trained on the samples it is served.
 """
 
-from service.audio.files import AudioFile, Waveform, open_audio
+from service.audio.downmix import Waveform
+from service.audio.files import AudioFile
+from service.audio.opening import open_audio
+from service.audio.quality import WARNING_CODES, AudioWarning, Quality, WarningCode
 from service.audio.windows import (
     DEFAULT_MAX_WINDOWS,
     MIN_DURATION_S,
     SILENCE_STD,
     TAIL_TOLERANCE,
+    Placement,
     ReadPosition,
     Recording,
     Window,
@@ -27,12 +31,17 @@ __all__ = [
     "MIN_DURATION_S",
     "SILENCE_STD",
     "TAIL_TOLERANCE",
+    "WARNING_CODES",
     "AudioError",
     "AudioFile",
+    "AudioWarning",
+    "Placement",
+    "Quality",
     "ReadPosition",
     "Recording",
     "Waveform",
     "Window",
+    "WarningCode",
     "WindowReader",
     "WindowSpec",
     "pad_to_length",

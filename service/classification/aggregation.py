@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from service.audio import AudioWarning
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
-from service.schemas import Classification, ModelReference, Score, Span
+from service.schemas import Classification, ModelReference, RecordingWarning, Score, Span
 
 WindowProbabilities = npt.NDArray[np.float32]
 """float32 (labels,): the probabilities of one window."""
@@ -22,6 +23,7 @@ class WindowScores:
     rows: list[WindowProbabilities] = field(default_factory=list)
     duration_s: float = 0.0
     analysed_s: float = 0.0
+    warnings: list[AudioWarning] = field(default_factory=list)
     decode_wait_s: float = 0.0
     decode_s: float = 0.0
     queue_s: float = 0.0
@@ -50,6 +52,7 @@ def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timelin
         scores=scores[:top_k],
         duration_s=round(heard.duration_s, 3),
         analysed_s=round(heard.analysed_s, 3),
+        warnings=[RecordingWarning(code=warning.code, detail=warning.detail) for warning in heard.warnings],
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
         model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
     )

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from service.audio import Window, timeline_starts, window_starts
+from service.audio import Placement, ReadPosition, Window, WindowSpec, timeline_starts
 from service.classification.admission import Admission, Reservation
 from service.classification.aggregation import WindowProbabilities, WindowScores, aggregate
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
@@ -160,26 +160,32 @@ class Classifier:
         artefact, bounds = engine.artefact, self._bounds
         heard = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
-            if timeline:
-                starts = timeline_starts(recording.progress.duration_s, artefact.window.length_s, bounds.max_analysed_s)
-            else:
-                count = min(max_windows or bounds.max_windows, bounds.max_windows)
-                starts = window_starts(recording.progress.duration_s, artefact.window.length_s, count)
-            reservation.resize(len(starts) * artefact.window.length_s, throughput=engine.throughput)
-            for position, start_s in enumerate(starts, 1):
+            placement = self._place(recording.progress, artefact.window, max_windows, timeline)
+            reservation.resize(placement.total * artefact.window.length_s, throughput=engine.throughput)
+            while (start_s := placement.next(recording.progress)) is not None:
                 if window := await recording.read(start_s):
                     await self._infer(heard, engine, window)
                 heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
-                remaining = len(starts) - position
-                reservation.audio_s = remaining * artefact.window.length_s
+                reservation.audio_s = placement.remaining * artefact.window.length_s
                 if on_progress:
                     answer = partial(aggregate, engine, heard, None, timeline=True)
-                    on_progress(ClassificationProgress(position, len(starts), window, answer))
-                if bounds.early_exit and not timeline and can_exit_early(heard.rows, remaining):
+                    done = placement.total - placement.remaining
+                    on_progress(ClassificationProgress(done, placement.total, window, answer))
+                if bounds.early_exit and not timeline and can_exit_early(heard.rows, placement.remaining):
                     break
-        recording.progress.require_sound()
+        position = recording.progress
+        position.require_sound()
+        heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)
         heard.decode_wait_s, heard.decode_s = recording.wait_s, recording.decode_s
         return heard
+
+    def _place(self, position: ReadPosition, window: WindowSpec, max_windows: int | None, timeline: bool) -> Placement:
+        bounds = self._bounds
+        if timeline:
+            return Placement(
+                timeline_starts(position.duration_s, window.length_s, bounds.max_analysed_s), position, window
+            )
+        return Placement.evenly(position, window, min(max_windows or bounds.max_windows, bounds.max_windows))
 
     async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
         artefact = engine.artefact
@@ -203,6 +209,8 @@ class Classifier:
         self._metrics.audio_duration.observe(answer.duration_s)
         self._metrics.predictions.labels(answer.genre, answer.decision).inc()
         self._metrics.confidence.observe(answer.confidence)
+        for warning in answer.warnings:
+            self._metrics.warnings.labels(warning.code).inc()
 
 
 def can_exit_early(rows: list[WindowProbabilities], remaining: int) -> bool:

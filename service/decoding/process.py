@@ -153,9 +153,9 @@ class DecoderProcess:
                 raise DecoderLost(f"failed: {str(answer['failure'])[:200]}")
             if "error" in answer:
                 raise _AUDIO_ERRORS[answer["error"]](str(answer["detail"])[:300])
-            progress = ReadPosition(**answer["progress"])
+            progress = ReadPosition.from_json(answer["progress"])
             size = int(answer["samples"])
-            if not 0 <= size <= max_samples or not math.isfinite(progress.duration_s + progress.analysed_s):
+            if not 0 <= size <= max_samples or not math.isfinite(_total(progress)):
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             raise DecoderLost("answered nonsense") from None
@@ -206,6 +206,11 @@ class DecoderProcess:
         if code >= 0:
             return DecoderLost(f"ended with exit code {code}")
         return (DecoderKilled if code == -signal.SIGKILL else DecoderLost)(f"died of {signal.Signals(-code).name}")
+
+
+def _total(progress: ReadPosition) -> float:
+    """The sum of all numbers of an answer: finite if each of them is. Raises TypeError where one is no number."""
+    return sum(asdict(progress.quality).values(), progress.duration_s + progress.analysed_s + progress.end_s)
 
 
 def _terminate(process: subprocess.Popen[bytes], connection: socket.socket) -> None:

@@ -18,11 +18,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-import av
 import numpy as np
 import soundfile
 
-from service.audio import AudioError, AudioFile, ReadPosition, Waveform, WindowReader, WindowSpec, open_audio
+from service.audio import (
+    AudioError,
+    AudioFile,
+    Quality,
+    ReadPosition,
+    Waveform,
+    WindowReader,
+    WindowSpec,
+    open_audio,
+    read_recording,
+)
 from service.errors import error_location
 
 LENGTH = struct.Struct("!I")
@@ -37,6 +46,7 @@ _DESCRIPTORS = 4
 # Between the event loop, which answers health checks, and inference, which waits for windows.
 _NICENESS = 5
 
+_WARM_UP_RATE = 44_100
 _NOTHING = np.empty(0, np.float32)
 
 
@@ -51,12 +61,12 @@ class WorkerDecoder:
         """Open a file. Raises what `open_audio` raises."""
         self._file = os.fdopen(descriptor, "rb")
         self._audio = open_audio(self._file)
-        return ReadPosition(self._audio.duration_s)
+        return ReadPosition(self._audio.duration_s, quality=Quality(damaged=self._audio.damaged))
 
     def read(self, start_s: float, *, spec: dict[str, Any], progress: dict[str, Any]) -> tuple[ReadPosition, Waveform]:
         """The samples of the next window, none where there is nothing to hear, and how far the reading has come."""
         assert self._audio is not None, "a file is opened first"
-        reader = WindowReader(self._audio, WindowSpec(**spec), ReadPosition(**progress))
+        reader = WindowReader(self._audio, WindowSpec(**spec), ReadPosition.from_json(progress))
         window = reader.read(start_s)
         return reader.progress, _NOTHING if window is None else window.waveform
 
@@ -106,14 +116,12 @@ def _answer(decoder: WorkerDecoder, question: dict[str, Any], descriptors: list[
 
 
 def _warm_up() -> None:
-    """Use each library once: what they import at first use must be loaded before no file can be opened."""
-    file = io.BytesIO()
-    soundfile.write(file, np.ones(800), 8_000, format="WAV")
-    with open_audio(file) as audio:
-        audio.read(0.0, 0.1, 16_000)
-    file.seek(0)
-    with av.open(file, mode="r") as container:
-        next(container.decode(audio=0))
+    """Read a file by each library: what they import at first use must be loaded before no file can be opened."""
+    noise = np.random.default_rng(0).standard_normal((_WARM_UP_RATE, 2)) / 8
+    for format in ("WAV", "FLAC"):
+        file = io.BytesIO()
+        soundfile.write(file, noise, _WARM_UP_RATE, format=format)
+        read_recording(file, WindowSpec(_WARM_UP_RATE // 2, 1.0), max_windows=1)
 
 
 def _limit_for_good() -> None:

@@ -49,7 +49,7 @@ def _way(backend: Backend, artefact: Artefact, clips: Sequence[bytes]) -> Callab
 
     def classify(number: int) -> object:
         with open_audio(io.BytesIO(clips[number % len(clips)])) as audio:
-            waveform = audio.read(0.0, artefact.window.length_s, artefact.window.sampling_rate)
+            waveform = audio.read(0.0, artefact.window.length_s, artefact.window.sampling_rate).waveform
         window = pad_to_length(waveform, artefact.window.samples)
         return backend.probabilities(normalise(window)[None])
 

@@ -147,7 +147,7 @@ def _test(unheard: Path, folder: Path) -> tuple[float, float]:
 def _read(root: Path, sampling_rate: int) -> Iterator[tuple[int, Waveform]]:
     for path in sorted(root.rglob("*.flac")):
         with open_audio(open_clip({"bytes": path.read_bytes(), "path": path.name})) as audio:
-            yield render.GENRES.index(path.parent.name), audio.read(0.0, audio.duration_s, sampling_rate)
+            yield render.GENRES.index(path.parent.name), audio.read(0.0, audio.duration_s, sampling_rate).waveform
 
 
 def _table(runs: dict[str, list[Row]]) -> Section:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import Wav2Vec2FeatureExtractor
 
-from service.audio import Waveform, WindowReader, WindowSpec, open_audio, pad_to_length, window_starts
+from service.audio import Waveform, WindowReader, WindowSpec, open_audio, pad_to_length
 from training.data.clips import open_clip
 
 Inputs = dict[str, Any]
@@ -68,7 +68,7 @@ class TrainingWindows(EpochSeeded, Dataset[Inputs]):
             if self._random_crop:
                 share = np.random.default_rng([self._seed, self.epoch, number]).random()
                 start_s = share * max(0.0, audio.duration_s - self._window.length_s)
-            waveform = audio.read(start_s, self._window.length_s, self._window.sampling_rate)
+            waveform = audio.read(start_s, self._window.length_s, self._window.sampling_rate).waveform
         return _inputs(waveform, clip["genre"], self._extractor, self._window)
 
 
@@ -124,5 +124,4 @@ def _inputs(waveform: Waveform, genre: int, extractor: Wav2Vec2FeatureExtractor,
 def _starts(audio: dict[str, Any], window: WindowSpec, max_windows: int) -> dict[str, list[float]]:
     with open_audio(open_clip(audio)) as file:
         reader = WindowReader(file, window)
-        starts = window_starts(file.duration_s, window.length_s, max_windows)
-        return {"starts": [start_s for start_s in starts if reader.read(start_s) is not None]}
+        return {"starts": [start_s for start_s in reader.starts(max_windows) if reader.read(start_s) is not None]}

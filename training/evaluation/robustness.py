@@ -81,7 +81,7 @@ def make_predictor(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, 
 
 def _read(audio: dict[str, object], sampling_rate: int) -> Waveform:
     with open_audio(open_clip(audio)) as file:
-        return file.read(0.0, file.duration_s, sampling_rate)
+        return file.read(0.0, file.duration_s, sampling_rate).waveform
 
 
 def _noise(waveform: Waveform, snr_db: float) -> Waveform:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from service.audio import AudioFile, Waveform, WindowReader, WindowSpec, pad_to_length, window_starts
+from service.audio import AudioFile, Waveform, WindowReader, WindowSpec, pad_to_length
+from service.audio.files import Block
 
 Windows = npt.NDArray[np.float32]
 """float32 (n, window samples), n >= 1, not normalised."""
@@ -22,8 +23,7 @@ def windows_of(waveform: Waveform, window: WindowSpec, *, max_windows: int) -> W
     """
     audio = _Samples(waveform, window.sampling_rate)
     reader = WindowReader(audio, window)
-    starts = window_starts(audio.duration_s, window.length_s, max_windows)
-    windows = [heard.waveform for start_s in starts if (heard := reader.read(start_s))]
+    windows = [heard.waveform for start_s in reader.starts(max_windows) if (heard := reader.read(start_s))]
     return np.stack(windows or [pad_to_length(waveform, window.samples)])
 
 
@@ -37,8 +37,8 @@ class _Samples(AudioFile):
         self.duration_s = len(waveform) / sampling_rate
         self._waveform = waveform
 
-    def _blocks(self, start_s: float) -> Iterator[Waveform]:
-        yield self._waveform[round(start_s * self.sampling_rate) :]
+    def blocks(self, start_s: float) -> Iterator[Block]:
+        yield Block(self._waveform[None, round(start_s * self.sampling_rate) :], self.sampling_rate)
 
     def close(self) -> None:
         """Do nothing: no file is open."""

@@ -27,7 +27,7 @@ def test_training_sees_the_beginning_as_the_service_reads_it(extractor: Wav2Vec2
     file = encode(sweep(5), "mp3")
     inputs = TrainingWindows(_clips(file), extractor, WindowSpec(16_000, 2), seed=0, random_crop=False)[0]
     with open_audio(io.BytesIO(file)) as audio:
-        waveform = audio.read(0, 2, 16_000)
+        waveform = audio.read(0, 2, 16_000).waveform
     np.testing.assert_allclose(inputs["input_values"], normalise(waveform), atol=1e-5)
     assert inputs["attention_mask"].tolist() == [1] * 32_000
     assert inputs["labels"] == 3
