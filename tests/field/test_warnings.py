@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 import soxr
@@ -12,6 +14,7 @@ from service.audio import WindowSpec, read_recording
 from service.audio.downmix import mix
 from tests.field.recipes import stereo
 from tests.support.audio_files import Waveform, encode
+from tests.support.service_process import Start
 from training.synthetic.render import GENRES, SAMPLING_RATE, render
 from training.synthetic.render import encode as encode_clip
 
@@ -141,3 +144,18 @@ def test_surround_cancels_no_more_than_stereo() -> None:
     assert mix(channels, ("FL", "FR", "FC", "LFE", "BL", "BR"), 44_100).antiphase
     only_low = np.stack([silent, silent, silent, NOISE[0], silent, silent])
     assert mix(only_low, ("FL", "FR", "FC", "LFE", "BL", "BR"), 44_100).waveform.std() > 0.7
+
+
+def test_service_warns_in_its_answer_and_counts_it(start: Start, model_folder: Path, clip: Waveform) -> None:
+    service = start(MODEL_ID=str(model_folder))
+    service.wait_for("/readyz")
+    answers = [service.classify(data).json() for data in (wav(clip), wav(stereo(clip, -clip)))]
+    # The windows of this model are longer than twice the clip.
+    assert [[warning["code"] for warning in answer["warnings"]] for answer in answers] == [
+        ["short"],
+        ["antiphase", "short"],
+    ]
+    metrics = httpx2.get(f"{service.url}/metrics").text
+    assert 'genre_warnings_total{code="short"} 2.0' in metrics
+    assert 'genre_warnings_total{code="antiphase"} 1.0' in metrics
+    assert 'genre_warnings_total{code="clipped"} 0.0' in metrics

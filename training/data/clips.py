@@ -20,6 +20,9 @@ from training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
+WarningCounts = dict[str, dict[str, int]]
+"""Genre to the code of a warning to the number of clips that have it."""
+
 SYNTHETIC_MUSIC = "synthetic music"
 """The name of the data set that `--dataset synthetic` makes."""
 
@@ -30,7 +33,8 @@ class Clips:
 
     dataset: columns audio and genre, and artist where the data set tells it. digests: a hash of each clip's file.
     name: the data set, as a reader of the card would look for it. revision: its commit on the Hub, None elsewhere.
-    skipped: "path: why" of each clip that cannot be used.
+    skipped: "path: why" of each clip that cannot be used. warnings: clips of each genre that are hard to judge, counted
+    by the code of `service.audio.AudioWarning`.
     """
 
     dataset: datasets.Dataset
@@ -38,6 +42,7 @@ class Clips:
     name: str
     revision: str | None
     skipped: tuple[str, ...]
+    warnings: WarningCounts
 
     @property
     def genres(self) -> list[str]:
@@ -57,8 +62,8 @@ def load_clips(arguments: DataArguments, known_genres: Sequence[str] | None = No
     dataset, revision = sources.load_dataset(arguments)
     if known_genres is not None:
         dataset = _aligned(dataset, list(known_genres))
-    dataset, digests, skipped = _usable(dataset, arguments.max_duration_s)
-    return Clips(dataset, digests, data_set_name(arguments), revision, skipped)
+    dataset, digests, skipped, warnings = _usable(dataset, arguments.max_duration_s)
+    return Clips(dataset, digests, data_set_name(arguments), revision, skipped, warnings)
 
 
 def data_set_name(arguments: DataArguments) -> str:
@@ -101,8 +106,8 @@ def _aligned(dataset: datasets.Dataset, known: list[str]) -> datasets.Dataset:
 
 def _usable(
     dataset: datasets.Dataset, max_duration_s: float
-) -> tuple[datasets.Dataset, tuple[str, ...], tuple[str, ...]]:
-    """The clips that can be decoded, the hash of each, and the problems of the others."""
+) -> tuple[datasets.Dataset, tuple[str, ...], tuple[str, ...], WarningCounts]:
+    """The clips that can be decoded, the hash of each, the problems of the others, and the warnings by genre."""
     checked = dataset.map(
         check,
         input_columns=["audio"],
@@ -125,18 +130,31 @@ def _usable(
         raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
     if len(names) < 2:
         raise TrainingError(f"The data set has the genre {names[0]} alone. It needs at least two genres.")
-    return dataset, tuple(digests[index] for index in usable), skipped
+    warnings: WarningCounts = {}
+    codes = checked["warnings"][:]
+    for index, label in zip(usable, dataset["genre"], strict=True):
+        count_warnings(warnings, names[label], codes[index])
+    return dataset, tuple(digests[index] for index in usable), skipped, warnings
+
+
+def count_warnings(counts: WarningCounts, genre: str, codes: str) -> None:
+    """Add the warnings about one clip, as `check` gives them."""
+    for code in codes.split():
+        of_genre = counts.setdefault(genre, {})
+        of_genre[code] = of_genre.get(code, 0) + 1
 
 
 def check(audio: sources.Example, max_duration_s: float) -> sources.Example:
-    """problem: why the clip cannot be used, empty when it can. digest: the hash of its file."""
+    """problem: why the clip cannot be used, empty when it can. digest: the hash of its file. warnings: their codes, as
+    words of one string."""
     file = open_clip(audio)
     digest = hashlib.sha256(file.getbuffer()).hexdigest()
     try:
-        read_recording(file, WindowSpec(16_000, max_duration_s), max_windows=1)
+        recording = read_recording(file, WindowSpec(16_000, max_duration_s), max_windows=1)
     except AudioError as error:
-        return {"problem": f"{audio['path']}: {error}", "digest": digest}
-    return {"problem": "", "digest": digest}
+        return {"problem": f"{audio['path']}: {error}", "digest": digest, "warnings": ""}
+    codes = " ".join(warning.code for warning in recording.warnings)
+    return {"problem": "", "digest": digest, "warnings": codes}
 
 
 def open_clip(audio: sources.Example) -> io.BytesIO:

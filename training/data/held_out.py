@@ -20,7 +20,7 @@ import datasets
 from tqdm import tqdm
 
 from training.data import sources
-from training.data.clips import check, open_clip, require_known
+from training.data.clips import WarningCounts, check, count_warnings, open_clip, require_known
 from training.data.splits import HELD_OUT
 from training.errors import TrainingError
 
@@ -37,14 +37,15 @@ class HeldOutIndex:
     """Result of a scan of the stream.
 
     genres: in the order of the model's outputs. trained: how many clips remain to train on. held_out: digest to genre.
-    skipped: digest to "path: why" of each clip that cannot be used. longest_run_bytes: of encoded clips of one genre
-    in a row.
+    skipped: digest to "path: why" of each clip that cannot be used. warnings: by genre and code. longest_run_bytes:
+    of encoded clips of one genre in a row.
     """
 
     genres: list[str]
     trained: int
     held_out: dict[str, str]
     skipped: dict[str, str]
+    warnings: WarningCounts
     longest_run_bytes: int
 
 
@@ -109,6 +110,7 @@ class _Scan:
         self._held: defaultdict[str, _LowestHashes] = defaultdict(lambda: _LowestHashes(folder, seed))
         self._copies: Counter[str] = Counter()
         self._skipped: dict[str, str] = {}
+        self._warnings: WarningCounts = {}
         self._last_genre = ""
         self._run_bytes = self._longest_run_bytes = 0
 
@@ -122,6 +124,7 @@ class _Scan:
             self._skipped[digest] = checked["problem"]
             return
         self.counts[genre] += 1
+        count_warnings(self._warnings, genre, checked["warnings"])
         if digest in self._copies:
             self._copies[digest] += 1
         elif self._held[genre].offer(digest, audio):
@@ -139,7 +142,7 @@ class _Scan:
                 raise TrainingError(f"The clips of the genre {genre} are all the same file. It needs others.")
             held_out |= dict.fromkeys(digests, genre)
         trained = self.counts.total() - sum(self._copies[digest] for digest in held_out)
-        return HeldOutIndex(outputs, trained, held_out, self._skipped, self._longest_run_bytes)
+        return HeldOutIndex(outputs, trained, held_out, self._skipped, self._warnings, self._longest_run_bytes)
 
     def _note_run(self, genre: str, size: int) -> None:
         self._run_bytes = size + (self._run_bytes if genre == self._last_genre else 0)

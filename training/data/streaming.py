@@ -116,7 +116,8 @@ def stream_clips(
         },
         features=sources.features(index.genres),
     )
-    found = Clips(held_out, tuple(index.held_out), data_set_name(arguments), revision, tuple(index.skipped.values()))
+    skipped = tuple(index.skipped.values())
+    found = Clips(held_out, tuple(index.held_out), data_set_name(arguments), revision, skipped, index.warnings)
     everything = list(range(len(held_out)))
     indices: dict[Part, list[int]] = {"train": [], "validation": everything, "test": everything}
     stream = Stream(clips, index, seed, shuffled_bytes)

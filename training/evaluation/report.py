@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.data.clips import WarningCounts
 from training.data.splits import Split
 from training.evaluation import metrics
 from training.evaluation.calibration import Threshold, cross_fitted, fit_temperature, fit_threshold
@@ -75,7 +76,8 @@ class Report:
     """Report of a training run.
 
     dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. skipped: clips
-    that could not be decoded. splits: the first is that of the model in the folder.
+    that could not be decoded. warnings: clips that are hard to judge, by genre and code. splits: the first is that of
+    the model in the folder.
     """
 
     dataset: str
@@ -86,6 +88,7 @@ class Report:
     recipe: dict[str, Any]
     seed: int
     skipped: tuple[str, ...]
+    warnings: WarningCounts
     window_s: float
     parameters: int
     splits: tuple[SplitReport, ...]

@@ -48,6 +48,7 @@ def describe(experiment: Experiment, reports: list[SplitReport], *, parameters: 
         recipe={name: value for name, value in settings.items() if name in _SHOWN and value},
         seed=arguments.seed,
         skipped=experiment.clips.skipped,
+        warnings=experiment.clips.warnings,
         window_s=data.max_duration_s,
         parameters=parameters,
         splits=tuple(reports),

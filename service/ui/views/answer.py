@@ -18,7 +18,7 @@ def render(answer: Classification, *, heard: str | None = None) -> str:
         f'<p class="before">{before if accepted else "Hard to tell. It may be"}</p>'
         f'<h2 class="genre">{_either([escape(genre) for genre in genres])}</h2>'
         f'<p class="sure">{_sure(answer)}</p>'
-        f'<p class="facts">{heard or _facts(answer)}</p></section>'
+        f'<p class="facts">{heard or _facts(answer)}</p>{_warnings(answer)}</section>'
     )
 
 
@@ -39,6 +39,11 @@ def _sure(answer: Classification) -> str:
     return (
         f"<strong>Uncertain</strong>: {escape(answer.genre)} has {percent(answer.confidence)}, too little to settle on."
     )
+
+
+def _warnings(answer: Classification) -> str:
+    items = "".join(f"<li>{escape(warning.detail)}</li>" for warning in answer.warnings)
+    return f'<p class="before">Hard to judge:</p><ul class="warnings">{items}</ul>' if items else ""
 
 
 def _facts(answer: Classification) -> str:

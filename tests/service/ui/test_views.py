@@ -19,7 +19,7 @@ from service.classification.occlusion import SEGMENTS, Evidence, Segment, occlud
 from service.errors import AudioError, NotReady, Overloaded
 from service.inference.backend import Probabilities, Windows
 from service.inference.engine import Engine
-from service.schemas import Classification, ModelReference, Score, Span
+from service.schemas import Classification, ModelReference, RecordingWarning, Score, Span
 from service.ui.examples import examples
 from service.ui.session import LISTENERS, PartialAnswer, QueuedUpdate, WaitingLine, listen
 from service.ui.views import answer, multi_upload, results_table, spectrogram, timeline, wording
@@ -326,3 +326,10 @@ def test_there_is_an_example_of_each_genre_and_together_they_are_small() -> None
     assert tuple(examples()) == GENRES
     assert sum(path.stat().st_size for path in examples().values()) < 1_000_000
     assert "Synthetic music" in (Path(next(iter(examples().values()))).parents[1] / "README.md").read_text()
+
+
+def test_answer_tells_what_makes_the_recording_hard_to_judge() -> None:
+    plain = classification(0.92, 0.05)
+    assert "Hard to judge" not in answer.render(plain)
+    warned = plain.model_copy(update={"warnings": [RecordingWarning(code="clipped", detail="<b>3 %")]})
+    assert "<li>&lt;b&gt;3 %</li>" in answer.render(warned)

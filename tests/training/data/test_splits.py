@@ -29,7 +29,7 @@ def _clips(
     if artists is not None:
         columns["artist"] = list(artists)
         features["artist"] = datasets.Value("string")
-    return Clips(datasets.Dataset.from_dict(columns, features=features), tuple(digests or names), name, None, ())
+    return Clips(datasets.Dataset.from_dict(columns, features=features), tuple(digests or names), name, None, (), {})
 
 
 def _numbered(counts: dict[str, int]) -> list[str]:

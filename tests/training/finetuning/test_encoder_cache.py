@@ -28,7 +28,7 @@ def clips() -> Clips:
         {"audio": {"bytes": encode_audio(sweep(length_s), "wav"), "path": f"{genre}/{genre}.wav"}, "genre": genre}
         for genre, length_s in enumerate(LENGTHS_S)
     ]
-    return Clips(datasets.Dataset.from_list(rows), ("a", "b", "c"), "sweeps", None, ())
+    return Clips(datasets.Dataset.from_list(rows), ("a", "b", "c"), "sweeps", None, (), {})
 
 
 @pytest.fixture(scope="module")

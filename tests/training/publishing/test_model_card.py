@@ -49,6 +49,7 @@ def _report(*splits: SplitReport) -> Report:
         recipe={"learning_rate": 5e-5},
         seed=42,
         skipped=("jazz.00054: broken",),
+        warnings={"jazz": {"clipped": 3, "short": 1}},
         window_s=30.0,
         parameters=23_700_000,
         splits=splits,
@@ -69,6 +70,7 @@ def test_every_figure_has_its_interval_and_its_n(tmp_path: Path) -> None:
     assert f"{report.main.accuracy} on 20 test clips" in text
     assert "160 clips trained on, 20 to choose the epoch, 20 tested once" in text
     assert "| jazz | 0.700 | 0.700 | 10 |" in text
+    assert "- jazz: 3 clipped, 1 short" in text
     for picture in ("confusion_matrix.png", "calibration.png", "training_curve.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
         assert f"]({picture})" in text
