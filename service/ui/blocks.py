@@ -120,6 +120,7 @@ def _recorder() -> _Recorder:
         elem_id="recording",
     )
     refuse_urls(audio, wording.UPLOAD_FIRST)
+    gr.HTML(wording.notice(wording.NO_MICROPHONE, hidden=True), js_on_load=scripts.MICROPHONE, elem_id="no-microphone")
     with gr.Row():
         button = gr.Button("Tell the genre", variant="primary")
         # Browsers call webm and mp4 videos, which the recorder above does not take.

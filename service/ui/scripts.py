@@ -14,4 +14,5 @@ def _function(name: str) -> str:
 
 TIMELINE = _read("timeline.js")
 MULTI_UPLOAD = _read("multi_upload.js")
+MICROPHONE = _read("microphone.js")
 ADDRESS = _function("address.js")

@@ -23,6 +23,7 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
+    "--host-resolver-rules=MAP box.lan 127.0.0.1",
 ]
 SCREENSHOTS = ROOT / "runs" / "browser"
 TIMEOUT_MS = 60_000

@@ -88,6 +88,20 @@ def test_behind_a_proxy_with_a_path_prefix(browser: Browser, settings: dict[str,
         assert httpx2.get(f"{url}{PREFIX}/openapi.json").status_code == 200
 
 
+def test_page_at_an_insecure_address_says_why_there_is_no_microphone(browser: Browser, url: str) -> None:
+    """As on http://192.168.1.5. On localhost there is a microphone."""
+    hint = "browsers give it only to pages at https addresses or on localhost"
+    with visitor(browser, url) as page:
+        visit(page, "/ui/")
+        expect(page.get_by_text(hint)).to_be_hidden()
+    with visitor(browser, url.replace("127.0.0.1", "box.lan")) as page:
+        visit(page, "/ui/")
+        expect(page.get_by_text(hint)).to_be_visible()
+        screenshot(page, "no-microphone")
+        example(page, "jazz")
+        expect(answer(page)).to_contain_text("Listened to 0:08")
+
+
 def test_the_page_says_that_the_model_is_loading_and_goes_on_by_itself(
     browser: Browser, settings: dict[str, str], hub: HubStandIn, start: Start
 ) -> None:

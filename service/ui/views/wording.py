@@ -19,6 +19,10 @@ from service.errors import (
 CHOOSE_FIRST = "Choose a recording first: drop a file, record one, or take an example."
 EXPIRED = "The upload has expired. Choose the recording again."
 UPLOAD_FIRST = "Upload the file through this page."
+NO_MICROPHONE = (
+    "There is no microphone here: browsers give it only to pages at https addresses or on localhost. Drop a file, or "
+    "ask whoever runs this page for an https address."
+)
 NOT_SENT = "This file could not be sent: it is too large, or the connection broke."
 SYNTHETIC = (
     "This model was trained on synthetic music, which a program composed. It knows nothing of real recordings: its "
@@ -64,6 +68,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def notice(text: str, *, alert: bool = False) -> str:
-    """HTML. alert: for errors; a screen reader reads them at once."""
-    return f'<p class="notice{" alert" if alert else ""}" role="{"alert" if alert else "status"}">{escape(text)}</p>'
+def notice(text: str, *, alert: bool = False, hidden: bool = False) -> str:
+    """HTML. alert: for errors; a screen reader reads them at once. hidden: until a script shows it."""
+    kind = 'class="notice alert" role="alert"' if alert else 'class="notice" role="status"'
+    return f"<p {kind}{' hidden' if hidden else ''}>{escape(text)}</p>"
