@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from asgi_correlation_id import correlation_id
-from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -29,6 +29,7 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.problems import responses
+from service.recording import REQUEST_BODY, recording
 from service.schemas import Classification, Health, ModelCard
 
 T = TypeVar("T")
@@ -50,18 +51,8 @@ def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-Recording = Annotated[UploadFile, File(description="The recording.", json_schema_extra={"format": "binary"})]
-
-
-async def _one_file(request: Request, file: Recording) -> UploadFile:
-    # FastAPI would take the last of several files and say nothing of the others.
-    if len((await request.form()).getlist("file")) > 1:
-        raise InvalidParameter("Send the audio as multipart/form-data in one field `file`, one recording a request.")
-    return file
-
-
 ClassifierDep = Annotated[Classifier, Depends(_classifier)]
-OneFileDep = Annotated[UploadFile, Depends(_one_file)]
+RecordingDep = Annotated[BinaryIO, Depends(recording)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
@@ -70,6 +61,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
     description=f"Tell the genre of a recording: {FORMATS}; mono or stereo, any rate.",
     response_model_exclude_none=True,
     tags=["classify"],
+    openapi_extra={"requestBody": REQUEST_BODY},
     responses=responses(
         UndecodableAudio,
         PayloadTooLarge,
@@ -89,7 +81,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 async def classify(
     request: Request,
     classifier: ClassifierDep,
-    file: OneFileDep,
+    file: RecordingDep,
     top_k: Annotated[int | None, Query(ge=1, description="How many scores to answer; all by default.")] = None,
     max_windows: Annotated[
         int | None,
@@ -103,7 +95,7 @@ async def classify(
     ] = False,
 ) -> Classification:
     """Tell the genre of a recording."""
-    work = classifier.classify(file.file, top_k=top_k, max_windows=max_windows, timeline=timeline)
+    work = classifier.classify(file, top_k=top_k, max_windows=max_windows, timeline=timeline)
     answer = await cancel_on_disconnect(request, work)
     return answer.model_copy(update={"request_id": correlation_id.get() or ""})
 

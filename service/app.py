@@ -26,10 +26,12 @@ from service.middleware.authentication import AuthenticationMiddleware
 from service.middleware.body_limit import BodyLimitMiddleware
 from service.middleware.drain import Drain, DrainMiddleware
 from service.middleware.form_charset import FormCharsetMiddleware
+from service.middleware.methods import MethodsMiddleware
 from service.middleware.metrics_port import MetricsPortMiddleware
 from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.root_path import RootPathMiddleware
 from service.middleware.security_headers import DOCS_FILES, SecurityHeadersMiddleware
+from service.middleware.streaming import StreamingMiddleware
 from service.runtime.daemon_thread import in_daemon_thread
 from service.runtime.resources import available_cpus
 from service.settings import Settings, parse_list
@@ -48,9 +50,6 @@ _MAX_DECODERS = 8
 
 # A UUID with its dashes.
 _MAX_REQUEST_ID = 36
-
-# Besides the one file that is wanted; form fields that are no file are kept in memory.
-_FORM_LIMITS = {"max_files": 10, "max_fields": 10, "max_part_size": 10_000}
 
 # The page keeps so many uploads of the largest size, or as many bytes in smaller ones.
 _KEPT_UPLOADS = 10
@@ -79,7 +78,6 @@ def create_app(
         lifespan=_lifespan(settings, classifier, decoders, keys, on_startup_failure, on_ready),
         middleware=_middleware(settings, metrics, keys, drain),
         redoc_url=None,
-        form_limits=_FORM_LIMITS,
         static_url=DOCS_FILES,
     )
     app.state.classifier = classifier
@@ -112,14 +110,19 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
         Middleware(CorrelationIdMiddleware, validator=_is_request_id),
         Middleware(SecurityHeadersMiddleware, page=page.PATH),
         Middleware(RequestLogMiddleware, metrics=metrics, page=page.PATH),
-        # Allows nothing unless told; without a policy of ours Gradio would allow its routes to every origin.
+        Middleware(StreamingMiddleware),
+        # Allows nothing unless told; without a policy of ours Gradio would allow its routes to every origin. An allowed
+        # origin may send any header: upload widgets and tracing add their own, and cookies are never allowed.
         Middleware(
             CORSMiddleware,
             allow_origins=parse_list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "X-API-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "Allow"],
+            # Of a page on the internet that calls a service in the visitor's network.
+            allow_private_network=True,
         ),
+        Middleware(MethodsMiddleware),
         Middleware(MetricsPortMiddleware, port=settings.metrics_port) if settings.metrics_port else None,
         Middleware(DrainMiddleware, drain=drain),
         Middleware(FormCharsetMiddleware),

@@ -1,6 +1,5 @@
 """Turns errors into answers: application/problem+json (RFC 9457), with the request id and nothing internal."""
 
-import logging
 from typing import Any
 
 from asgi_correlation_id import correlation_id
@@ -10,10 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from service.errors import InternalError, InvalidParameter, ServiceError, StorageFull, Unauthorized
+from service.errors import InternalError, InvalidParameter, ServiceError, Unauthorized
 from service.schemas import Problem
-
-logger = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
@@ -84,19 +81,12 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    if where == "file":
-        return problem(InvalidParameter("Send the audio as multipart/form-data in one field `file`, with a file name."))
     return problem(InvalidParameter(f"{where}: {first['msg']}."))
 
 
 async def _http_exception(_: Request, error: Exception) -> Response:
-    """Answers what FastAPI itself refuses: an unknown path, a wrong method, a body that is no multipart form."""
+    """Answers what FastAPI itself refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
-    if error.status_code == 400 and isinstance(error.__cause__, OSError):
-        logger.error("An upload could not be stored: %s", error.__cause__.strerror)
-        return problem(StorageFull())
-    if error.status_code == 400:
-        return problem(InvalidParameter("The body is not valid multipart/form-data."))
     return http_problem(error.status_code, error.detail, error.detail, dict(error.headers or {}))
 
 

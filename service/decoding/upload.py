@@ -34,7 +34,7 @@ async def duplicate(file: BinaryIO) -> BinaryIO:
 
 def no_room(error: OSError) -> ServiceError:
     """The problem of an upload that the operating system does not take."""
-    logger.error("An upload could not be passed on: %s", error.strerror)
+    logger.error("An upload could not be stored: %s", error.strerror)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return Overloaded("The service has too many files open. Try again later.", retry_after_s=_RETRY_S)
     return StorageFull()

@@ -336,9 +336,7 @@ def test_a_form_that_is_none_of_ours_is_refused(service: Service, body: bytes) -
     assert problem(exchange(service, sized(body))) == (422, "invalid-parameter")
 
 
-@pytest.mark.parametrize(
-    "content_type", ["audio/wav", "text/plain", "multipart/mixed; boundary=x", "multipart/form-data", ""]
-)
+@pytest.mark.parametrize("content_type", ["text/plain", "multipart/mixed; boundary=x", "multipart/form-data", ""])
 def test_another_content_type_is_refused(service: Service, content_type: str) -> None:
     head = sized(BODY).replace(b"multipart/form-data; boundary=x", content_type.encode())
     assert problem(exchange(service, head)) == (422, "invalid-parameter")

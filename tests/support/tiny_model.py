@@ -7,14 +7,14 @@ import torch
 from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
 
 
-def save(folder: Path, genres: Sequence[str]) -> None:
-    """Write the model folder, the same each time."""
+def save(folder: Path, genres: Sequence[str], *, width: int = 16) -> None:
+    """Write the model folder, the same each time. width: of the convolutions; 128 are slow."""
     config = HubertConfig(
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=64,
-        conv_dim=(16,) * 7,
+        conv_dim=(width,) * 7,
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
         classifier_proj_size=16,

@@ -1,0 +1,69 @@
+"""Debian's nginx as it comes, with one site of its own."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from tests.support.service_process import free_port
+
+MISSING = None if shutil.which("nginx") else "nginx is missing: apt-get install nginx-light"
+
+# What Debian's /etc/nginx/nginx.conf says, and the paths that it would have as a service.
+_CONFIG = """
+pid {folder}/pid;
+error_log {folder}/error.log;
+daemon off;
+master_process off;
+events {{ worker_connections 768; }}
+http {{
+    sendfile on;
+    tcp_nopush on;
+    types_hash_max_size 2048;
+    default_type application/octet-stream;
+    access_log off;
+    gzip on;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        {site}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, site: str) -> Iterator[str]:
+    """An nginx with these lines in its server block; yields its URL."""
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(_CONFIG.format(folder=folder, port=port, site=site))
+    process = subprocess.Popen(
+        ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)],
+        env={"PATH": os.environ["PATH"]},
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                httpx2.get(f"{url}/livez")
+                break
+            except httpx2.TransportError:
+                assert process.poll() is None, (folder / "error.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
