@@ -92,6 +92,7 @@ def _uvicorn_config(app: "FastAPI", settings: "Settings") -> "uvicorn.Config":
         host=settings.host,
         port=settings.port,
         http=protocol(settings.max_connections, settings.metrics_port, app.state.metrics),
+        timeout_keep_alive=settings.keep_alive_s,
         ws="none",
         log_config=None,
         access_log=False,

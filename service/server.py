@@ -1,4 +1,4 @@
-"""uvicorn server with a connection limit, read timeouts for slow clients, and a drain before shutdown."""
+"""uvicorn server with a connection limit, timeouts for slow and idle clients, and a drain before shutdown."""
 
 import asyncio
 import contextvars
@@ -7,6 +7,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable
+from enum import Enum
 from http import HTTPStatus
 from types import FrameType
 from typing import Any, ClassVar, cast
@@ -61,8 +62,11 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain, then close the sockets."""
+        """Drain, then close the sockets. Idle connections are closed at once: their next request would be refused."""
         self._drain.begin()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, PatientProtocol) and connection.is_idle:
+                connection.shutdown()
         deadline = time.monotonic() + self._drain_timeout_s - _CLOSING_S - _EXIT_S
         # Polled, as `is_busy` of the classifier is no event.
         while not self._drain.done and time.monotonic() < deadline:  # noqa: ASYNC110
@@ -93,15 +97,25 @@ def protocol(max_connections: int, uncounted_port: int | None, metrics: Metrics)
     return type("Protocol", (PatientProtocol,), limits)
 
 
+class _Turn(Enum):
+    """Whose turn it is on a connection; NOBODY after an answer, until the next request begins."""
+
+    SERVICE = "service"
+    CLIENT = "client"
+    NOBODY = "nobody"
+
+
 class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol, which closes the connection of a client that keeps it waiting, and answers 503 to
-    connections over the limit. `protocol` makes a class of it with limits.
+    """uvicorn's HTTP/1.1 protocol, which closes the connection of a client that keeps it waiting, and lets a connection
+    over the limit replace the one that is idle for longest, or answers it with 503. `protocol` makes a class of it with
+    limits.
     """
 
     max_connections: ClassVar[int]
     uncounted_port: ClassVar[int | None]
     metrics: ClassVar[Metrics]
-    _waiting: asyncio.TimerHandle | None = None
+    _turn = _Turn.SERVICE
+    _clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Bound a new connection, or refuse it."""
@@ -110,11 +124,12 @@ class PatientProtocol(H11Protocol):
         # What asyncio reads at once, which the parser takes in one go while everybody else waits.
         setattr(transport, "max_size", _SLICE_BYTES)  # noqa: B010
         _bound_writing(transport)
-        if len(self.connections) > self.max_connections and self.server and self.server[1] != self.uncounted_port:
+        is_counted = self.server is not None and self.server[1] != self.uncounted_port
+        if is_counted and len(self.connections) > self.max_connections and not self._replaces_idle():
             detail = "The service has as many connections as it takes. Try again later."
             self._refuse(TooManyConnections(detail, retry_after_s=_RETRY_S))
         else:
-            self._wait_for_client()
+            self._set_clock()
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent."""
@@ -122,12 +137,18 @@ class PatientProtocol(H11Protocol):
         for start in range(0, len(data), _SLICE_BYTES):
             if not self.transport.is_closing():
                 super().data_received(data[start : start + _SLICE_BYTES])
-        self._wait_for_client()
+        self._set_clock()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for it."""
+        super().on_response_complete()
+        self._set_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock of a connection that has ended."""
         super().connection_lost(exc)
-        self._stop_waiting()
+        if self._clock:
+            self._clock.cancel()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with a problem."""
@@ -139,17 +160,37 @@ class PatientProtocol(H11Protocol):
     def _is_uploading(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY
 
-    def _wait_for_client(self) -> None:
-        """Start the clock when it is the client's turn, and stop it when it is ours. More bytes do not reset it."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
-        elif self._waiting is None:
-            self._waiting = self.loop.call_later(_CLIENT_S, self._close_now)
+    @property
+    def is_idle(self) -> bool:
+        """Whether the last request is answered, and nothing of a next one has arrived."""
+        return self._turn is _Turn.NOBODY and not self.transport.is_closing()
 
-    def _stop_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _set_clock(self) -> None:
+        """Start the clock that belongs to the turn. More bytes within a turn do not reset it."""
+        if (turn := self._whose_turn()) is self._turn:
+            return
+        self._turn = turn
+        if self._clock:
+            self._clock.cancel()
+        if turn is not _Turn.SERVICE:
+            patience_s = _CLIENT_S if turn is _Turn.CLIENT else self.timeout_keep_alive
+            self._clock = self.loop.call_later(patience_s, self._close_now)
+
+    def _whose_turn(self) -> _Turn:
+        if self.cycle is None:
+            return _Turn.CLIENT
+        if not self.cycle.response_complete:
+            return _Turn.SERVICE
+        has_begun = self.conn.their_state is not h11.IDLE or self.conn.trailing_data[0]
+        return _Turn.CLIENT if has_begun else _Turn.NOBODY
+
+    def _replaces_idle(self) -> bool:
+        """Close the connection that is idle for longest; False when none is."""
+        idle = [one for one in self.connections if isinstance(one, PatientProtocol) and one.is_idle and one._clock]
+        if not idle:
+            return False
+        min(idle, key=lambda one: one._clock.when() if one._clock else 0).shutdown()
+        return True
 
     def _refuse(self, error: ServiceError) -> None:
         # In a context of its own: the current one may be that of the request before, and know its id.

@@ -43,7 +43,10 @@ class Settings(BaseSettings):
     """Port of its own for /metrics, which then leaves `port`; /livez and /readyz answer on both."""
 
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
-    """Connections open at the same time; beyond it 503."""
+    """Connections open at the same time; one more takes the place of an idle one, or is answered with 503."""
+
+    keep_alive_s: Annotated[int, Field(ge=1, le=3_600)] = 75
+    """Seconds that a connection stays open between two requests; more than the balancer in front keeps it."""
 
     api_keys: SecretStr = SecretStr("")
     """Keys, separated by commas or line breaks, of which clients must bring one; without any the service is open."""

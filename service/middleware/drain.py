@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
@@ -31,7 +32,10 @@ class Drain:
 
 
 class DrainMiddleware:
-    """Answers 503 to new work, which arrives as POST, once the drain has begun. The page still fetches its results."""
+    """Answers 503 to new work, which arrives as POST, once the drain has begun. The page still fetches its results.
+
+    Every answer then asks for the connection to be closed, so that a balancer opens the next one elsewhere.
+    """
 
     def __init__(self, app: ASGIApp, *, drain: Drain) -> None:
         self.app = app
@@ -41,15 +45,17 @@ class DrainMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         is_work = scope["method"] == "POST"
-        if self.drain.begun and (is_work or scope["path"] == "/readyz"):
-            return await problems.problem(Draining())(scope, receive, send)
         answering = False
 
         async def send_noting_start(message: Message) -> None:
             nonlocal answering
             answering = True
+            if self.drain.begun and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
+        if self.drain.begun and (is_work or scope["path"] == "/readyz"):
+            return await problems.problem(Draining())(scope, receive, send_noting_start)
         self.drain.active += is_work
         try:
             await self.app(scope, receive, send_noting_start)
@@ -57,6 +63,6 @@ class DrainMiddleware:
             # uvicorn cancels what outlasts DRAIN_TIMEOUT_S; the client still gets an answer.
             if not self.drain.begun or answering:
                 raise
-            await problems.problem(Draining())(scope, receive, send)
+            await problems.problem(Draining())(scope, receive, send_noting_start)
         finally:
             self.drain.active -= is_work
