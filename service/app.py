@@ -15,7 +15,8 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
-from service import api, problems
+from service import problems
+from service.api import routes
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
@@ -140,11 +141,11 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
 
 
 def _add_routes(app: FastAPI, keys: KeyRing) -> None:
-    app.include_router(api.open_router)
+    app.include_router(routes.open_router)
     # For the OpenAPI document alone: the authentication middleware has looked at the key by then.
     schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
     app.include_router(
-        api.router,
+        routes.router,
         dependencies=[Depends(scheme) for scheme in schemes if keys],
         responses=problems.responses(Unauthorized) if keys else None,
     )

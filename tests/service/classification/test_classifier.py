@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from service.api import cancel_on_disconnect
+from service.api.routes import cancel_on_disconnect
 from service.audio import WindowSpec
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier, can_exit_early

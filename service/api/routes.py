@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.recording import REQUEST_BODY, recording
 from service.audio.formats import FORMATS
 from service.classification.classifier import Classifier
 from service.errors import (
@@ -29,7 +30,6 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.problems import responses
-from service.recording import REQUEST_BODY, recording
 from service.schemas import Classification, Health, ModelCard
 
 T = TypeVar("T")

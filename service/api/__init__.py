@@ -1,0 +1,1 @@
+"""The HTTP interface: the routes, and the recordings that requests hold."""
