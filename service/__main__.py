@@ -1,5 +1,6 @@
 """Run the service: `MODEL_ID=you/genre python -m service`. Settings come from the environment; see `settings.py`."""
 
+import logging
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ def main() -> int:
 
     from service.runtime import logs
     from service.runtime.temporary_folder import scratch_folder
-    from service.settings import Settings
+    from service.settings import Settings, is_service_link
 
     try:
         settings = Settings()
@@ -38,6 +39,10 @@ def main() -> int:
             )
         return 2
     logs.configure(settings.log_level, settings.log_format)
+    if is_service_link(os.environ.get("METRICS_PORT")):
+        logging.getLogger(__name__).warning(
+            "METRICS_PORT is ignored: Kubernetes wrote it for a Service called metrics. Set enableServiceLinks: false."
+        )
     with scratch_folder() as scratch:
         # For the processes that this one starts, and for this one.
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)

@@ -20,6 +20,7 @@ ServiceError
 ├── StorageFull             507
 ├── DeadlineExceeded        504
 ├── ClientGone              499     for logs and metrics only
+├── NonFiniteScores         500
 └── InternalError           500
 StartupError                no HTTP: the service cannot start until something is changed
 """
@@ -154,6 +155,17 @@ class ClientGone(ServiceError):
     status = 499
     type = "client-gone"
     title = "The client hung up"
+
+
+class NonFiniteScores(ServiceError):
+    """The model answered a window with NaN or infinity, as an overflow in half precision leaves."""
+
+    status = 500
+    type = "non-finite-scores"
+    title = "The model gave no scores"
+
+    def __init__(self) -> None:
+        super().__init__("The model cannot compute this recording. Send it at a lower level, or as 16-bit audio.")
 
 
 class InternalError(ServiceError):

@@ -46,8 +46,15 @@ class Classification(BaseModel):
 
     genre: str = Field(description="The most probable genre, also when the decision is `uncertain`.")
     confidence: float = Field(ge=0, le=1, description="Score of `genre`.")
-    decision: Decision = Field(description="`uncertain` when the confidence is under the model's threshold.")
-    scores: list[Score] = Field(description="Best first; over all genres they sum to 1.")
+    decision: Decision = Field(
+        description="`uncertain` when the confidence is under the model's threshold, or no genre reaches its own."
+    )
+    genres: list[str] | None = Field(
+        None, description="Only of a model that tells several genres of a recording: those that reach their threshold."
+    )
+    scores: list[Score] = Field(
+        description="Best first; over all genres they sum to 1, unless the model tells several of a recording."
+    )
     duration_s: float = Field(description="Length of the recording in seconds.")
     analysed_s: float = Field(description="How many of those seconds the model was shown.")
     warnings: list[RecordingWarning] = Field([], description="What makes the recording hard to judge; mostly nothing.")
@@ -75,11 +82,15 @@ class ModelCard(BaseModel):
     id: str
     revision: str
     backend: str
+    backend_note: str | None = Field(description="Why the GPU of this machine is not used, if it has one.")
     labels: list[str]
     sampling_rate: int = Field(description="Hz")
     window_s: float = Field(description="Length of one window in seconds.")
     temperature: float = Field(description="Logits are divided by it before the softmax.")
     uncertain_below: float = Field(description="Confidence under which a decision is `uncertain`.")
+    thresholds: dict[str, float] | None = Field(
+        description="Score from which on each genre is told, of a model that tells several of a recording."
+    )
     trained_on: TrainedOn | None = Field(description="Its training data, if the repo says so.")
     defaulted: list[str] = Field(description="Which of these the repo does not say, so that a default is used.")
 

@@ -8,6 +8,12 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LogFormat = Literal["auto", "json", "text"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+# Other programs' names of these levels.
+_LEVELS = {"TRACE": "DEBUG", "NOTSET": "DEBUG", "WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}
+# What Kubernetes writes into METRICS_PORT when a Service of the name "metrics" is in the namespace.
+_SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def parse_list(text: str) -> list[str]:
@@ -15,11 +21,16 @@ def parse_list(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"[,\r\n]", text) if part.strip()]
 
 
+def is_service_link(value: object) -> bool:
+    """Whether Kubernetes wrote the value: it names a Service of the cluster, and is no setting of ours."""
+    return isinstance(value, str) and _SERVICE_LINK.match(value) is not None
+
+
 class Settings(BaseSettings):
     """Read once, in `__main__`; every other module receives plain values. HF_TOKEN, HF_HOME and HF_ENDPOINT are read
     by `huggingface_hub` itself."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
 
     model_id: Annotated[str, Field(min_length=1)]
     """Model repo on the Hugging Face Hub (`you/genre`), or a local folder that holds one."""
@@ -96,11 +107,31 @@ class Settings(BaseSettings):
     drain_timeout_s: Annotated[int, Field(ge=0, le=3_600)] = 30
     """Seconds that running requests get to finish after SIGTERM."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least level of the log lines on stderr."""
+    log_level: LogLevel = "INFO"
+    """Least level of the log lines on stderr: DEBUG, INFO, WARNING or ERROR, in capitals or not."""
 
     log_format: LogFormat = "auto"
     """Log lines as `text` for people or as `json`, an object a line; `auto` is text where stderr is a terminal."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _spell_level(cls, level: object) -> object:
+        return _LEVELS.get(level.upper(), level.upper()) if isinstance(level, str) else level
+
+    @field_validator("log_format", "backend", mode="before")
+    @classmethod
+    def _spell_small(cls, choice: object) -> object:
+        return choice.lower() if isinstance(choice, str) else choice
+
+    @field_validator("metrics_port", mode="before")
+    @classmethod
+    def _ignore_service_link(cls, port: object) -> object:
+        return None if is_service_link(port) else port
 
     @field_validator("metrics_port")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import HfArgumentParser
 
 from training.arguments import RECIPES, DataArguments, GenreTrainingArguments, ModelArguments
-from training.errors import TrainingError, disk_full_as_error
+from training.errors import TrainingError, disk_full_as_error, memory_full_as_error
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
     )
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        with disk_full_as_error(Path(str(parsed[2].output_dir))):
+        with disk_full_as_error(Path(str(parsed[2].output_dir))), memory_full_as_error():
             work(*parsed)
     except TrainingError as error:
         sys.stderr.write(f"error: {error}\n")

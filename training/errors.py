@@ -32,6 +32,27 @@ def disk_full_as_error(output_dir: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def memory_full_as_error() -> Iterator[None]:
+    """Turn a lack of memory, of a GPU or of the machine, into a TrainingError that says what to do."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "The memory is too small for this batch. Halve --per_device_train_batch_size and double "
+            "--gradient_accumulation_steps, which gives the same training, or shorten --max_duration_s; then run the "
+            "same command again."
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is what an error is about. torch has a class for GPUs, and only words for CPUs."""
+    words = ("DefaultCPUAllocator", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether a full disk is the cause of an error, however it was wrapped.
 

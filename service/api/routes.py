@@ -109,11 +109,13 @@ async def model(classifier: ClassifierDep) -> ModelCard:
         id=artefact.model_id,
         revision=artefact.revision,
         backend=engine.backend.name,
+        backend_note=engine.note,
         labels=list(artefact.labels),
         sampling_rate=artefact.window.sampling_rate,
         window_s=artefact.window.length_s,
         temperature=artefact.temperature,
         uncertain_below=artefact.confidence_threshold,
+        thresholds=dict(zip(artefact.labels, artefact.thresholds, strict=True)) if artefact.thresholds else None,
         trained_on=artefact.trained_on,
         defaulted=list(artefact.defaulted_fields),
     )

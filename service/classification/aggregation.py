@@ -45,10 +45,13 @@ def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timelin
     artefact = engine.artefact
     scores = _scores(artefact, np.mean(heard.rows, axis=0))
     best = scores[0]
+    genres = _told(artefact, scores)
+    is_accepted = best.score >= artefact.confidence_threshold if genres is None else bool(genres)
     return Classification(
         genre=best.label,
         confidence=best.score,
-        decision="accepted" if best.score >= artefact.confidence_threshold else "uncertain",
+        decision="accepted" if is_accepted else "uncertain",
+        genres=genres,
         scores=scores[:top_k],
         duration_s=round(heard.duration_s, 3),
         analysed_s=round(heard.analysed_s, 3),
@@ -56,6 +59,14 @@ def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timelin
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
         model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
     )
+
+
+def _told(artefact: Artefact, scores: list[Score]) -> list[str] | None:
+    """The genres that reach their threshold, best first; None of a model that tells one."""
+    if artefact.thresholds is None:
+        return None
+    thresholds = dict(zip(artefact.labels, artefact.thresholds, strict=True))
+    return [score.label for score in scores if score.score >= thresholds[score.label]]
 
 
 def _timeline(artefact: Artefact, heard: WindowScores, top_k: int | None) -> list[Span]:

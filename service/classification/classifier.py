@@ -161,6 +161,7 @@ class Classifier:
         heard = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
             placement = self._place(recording.progress, artefact.window, max_windows, timeline)
+            may_exit = bounds.early_exit and not timeline and artefact.thresholds is None
             reservation.resize(placement.total * artefact.window.length_s, throughput=engine.throughput)
             while (start_s := placement.next(recording.progress)) is not None:
                 if window := await recording.read(start_s):
@@ -171,7 +172,7 @@ class Classifier:
                     answer = partial(aggregate, engine, heard, None, timeline=True)
                     done = placement.total - placement.remaining
                     on_progress(ClassificationProgress(done, placement.total, window, answer))
-                if bounds.early_exit and not timeline and can_exit_early(heard.rows, placement.remaining):
+                if may_exit and can_exit_early(heard.rows, placement.remaining):
                     break
         position = recording.progress
         position.require_sound()

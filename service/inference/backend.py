@@ -9,7 +9,7 @@ Windows = npt.NDArray[np.float32]
 """float32 (n, window samples), mono at the model's rate."""
 
 Probabilities = npt.NDArray[np.float32]
-"""float32 (n, labels), each row sums to 1, calibrated, columns in the order of the artefact's labels."""
+"""float32 (n, labels), calibrated, columns in the order of the artefact's labels."""
 
 
 class Backend(Protocol):

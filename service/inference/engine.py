@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.audio import Waveform, normalise
+from service.errors import NonFiniteScores, StartupError
 from service.inference.backend import Backend, Probabilities, Windows
 from service.model.artefact import Artefact
 from service.runtime.resources import lower_priority
@@ -39,16 +40,24 @@ class Engine:
     """A loaded, warm model that any number of requests share.
 
     Building it computes two windows, so that the first request finds everything allocated, and `speed` (seconds of
-    audio computed per second) a first value. Blocks for that long.
+    audio computed per second) a first value. Blocks for that long. Raises StartupError when the model answers NaN.
     max_batch: windows computed together; by default what the backend thinks best.
     max_wait_s: how long a batch that is not full waits for more windows, of this request or of others.
+    note: why the backend is not the one that this machine promises.
     """
 
     def __init__(
-        self, artefact: Artefact, backend: Backend, *, max_batch: int | None = None, max_wait_s: float = 0.0
+        self,
+        artefact: Artefact,
+        backend: Backend,
+        *,
+        max_batch: int | None = None,
+        max_wait_s: float = 0.0,
+        note: str | None = None,
     ) -> None:
         self.artefact = artefact
         self.backend = backend
+        self.note = note
         self._max_batch = max_batch or backend.max_batch
         self._max_wait_s = max_wait_s
         self._jobs: deque[_Job] = deque()
@@ -56,7 +65,10 @@ class Engine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=lower_priority)
         noise = np.random.default_rng(0).standard_normal((1, artefact.window.samples)).astype(np.float32)
         self._thread.submit(self._time, noise).result()
-        self.throughput = artefact.window.length_s / self._thread.submit(self._time, noise).result()[1]
+        rows, elapsed_s = self._thread.submit(self._time, noise).result()
+        if not np.isfinite(rows).all():
+            raise StartupError(f"{artefact.model_id} answers noise with NaN: its weights are damaged. Train it again.")
+        self.throughput = artefact.window.length_s / elapsed_s
 
     async def probabilities(self, windows: Windows) -> Probabilities:
         """float32 (n, labels) for windows (n, samples), n >= 1, not yet normalised.
@@ -100,8 +112,12 @@ class Engine:
                 len(jobs) * self.artefact.window.length_s / elapsed_s - self.throughput
             )
             for job, row in zip(jobs, rows, strict=True):
-                if not job.answer.done():
+                if job.answer.done():
+                    continue
+                if np.isfinite(row).all():
                     job.answer.set_result((row, elapsed_s))
+                else:
+                    job.answer.set_exception(NonFiniteScores())
 
     def _take(self) -> list[_Job]:
         """The next batch: the oldest windows, without those that were cancelled meanwhile."""

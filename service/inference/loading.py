@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,10 @@ from service.runtime.resources import available_cpus, lower_priority
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+# NVIDIA's, AMD's, and that of Windows' Linux.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+_GPU_BYTES = 1 << 30
 
 Choice = Literal["auto", "openvino", "torch"]
 
@@ -32,9 +38,10 @@ def load_engine(settings: Settings) -> Engine:
     snapshot = fetch(model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
     name = model_id if snapshot.commit else _name(snapshot.folder)
     artefact = read_artefact(snapshot.folder, model_id=name, revision=snapshot.commit)
-    backend = load_backend(settings.backend, artefact, settings.cpu_threads or available_cpus())
+    choice, note = choose(settings.backend)
+    backend = load_backend(choice, artefact, settings.cpu_threads or available_cpus())
     max_wait_s = settings.max_batch_wait_ms / 1_000
-    engine = Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s)
+    engine = Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=note)
     logger.info(
         "model ready",
         extra={
@@ -56,9 +63,10 @@ def _name(folder: Path) -> str:
 def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
     """Load the model into the backend. Blocks for seconds. Raises StartupError, and ConversionError for "openvino".
 
+    choice: "auto" is OpenVINO, or torch for a model that OpenVINO cannot run.
     Each backend is imported only here: torch and transformers cost seconds and hundreds of megabytes.
     """
-    if choice == "torch" or (choice == "auto" and _has_nvidia_gpu()):
+    if choice == "torch":
         return _torch(artefact, threads)
     try:
         graph = graph_of(artefact)
@@ -78,6 +86,32 @@ def _torch(artefact: Artefact, threads: int) -> Backend:
     return TorchBackend(artefact, threads)
 
 
-def _has_nvidia_gpu() -> bool:
-    """Asked of the driver's device file: asking torch would mean importing it."""
-    return Path("/dev/nvidiactl").exists()
+def choose(choice: Choice, devices: Sequence[str] = _GPU_DEVICES) -> tuple[Choice, str | None]:
+    """torch for "auto" on a machine with a GPU that torch can use; and why not, where it has one that torch cannot.
+
+    devices: files of GPU drivers. They are looked for first, as asking torch means importing it.
+    """
+    if choice != "auto" or not any(Path(device).exists() for device in devices):
+        return choice, None
+    problem = _gpu_problem()
+    if problem is None:
+        return "torch", None
+    note = f"The GPU of this machine is not used: {problem}."
+    logger.warning("%s OpenVINO computes on the CPU.", note)
+    return choice, note
+
+
+def _gpu_problem() -> str | None:
+    """Why torch cannot compute on the GPU; None when it can."""
+    if "+cpu" in version("torch"):
+        return "torch is a build for CPUs"
+    import torch
+
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        return "torch is a build for CPUs"
+    try:
+        # Memory that a model needs at least, so that a GPU that others have filled is found out here.
+        torch.empty(_GPU_BYTES, dtype=torch.uint8, device="cuda")
+    except (RuntimeError, AssertionError) as error:
+        return str(error).splitlines()[0].rstrip(". ")
+    return None

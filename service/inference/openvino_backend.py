@@ -8,7 +8,6 @@ import openvino
 from service.errors import StartupError
 from service.inference.backend import Probabilities, Windows
 from service.model.artefact import Artefact
-from service.model.calibration import calibrated_probabilities
 from service.model.layout import INT8_GRAPH
 
 
@@ -39,11 +38,11 @@ class OpenVINOBackend:
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._temperature = artefact.temperature
+        self._artefact = artefact
         self.name = "openvino-int8" if graph == artefact.folder / INT8_GRAPH else f"openvino-{precision}"
         self._request = core.compile_model(model, "CPU", options).create_infer_request()
 
     def probabilities(self, windows: Windows) -> Probabilities:
         """See `Backend.probabilities`."""
         logits = np.concatenate([self._request.infer([window[None]])[0] for window in windows])
-        return calibrated_probabilities(logits.astype(np.float32), self._temperature)
+        return self._artefact.probabilities(logits.astype(np.float32))

@@ -4,21 +4,23 @@ import torch
 
 from service.inference.backend import Probabilities, Windows
 from service.model.artefact import Artefact
-from service.model.calibration import calibrated_probabilities
 from service.model.weights import load_model
 
 
 class TorchBackend:
-    """On the GPU in float16 when there is one, else on `threads` cores in float32."""
+    """On the GPU when there is one, else on `threads` cores in float32.
+
+    On a GPU in bfloat16 where it has that: in float16 a loud input, or large weights, pass the largest number, 65504.
+    """
 
     def __init__(self, artefact: Artefact, threads: int) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._dtype = torch.float16 if self._device.type == "cuda" else torch.float32
+        self._dtype = _half_precision() if self._device.type == "cuda" else torch.float32
         self.name = f"torch-{self._device.type}-{str(self._dtype).removeprefix('torch.')}"
         # On a CPU a batch gains nothing and costs latency; on a GPU small batches leave most of it idle.
         self.max_batch = 16 if self._device.type == "cuda" else 1
         torch.set_num_threads(threads)
-        self._temperature = artefact.temperature
+        self._artefact = artefact
         self._model = load_model(artefact).to(self._device, self._dtype)
 
     @torch.inference_mode()
@@ -26,4 +28,9 @@ class TorchBackend:
         """See `Backend.probabilities`."""
         inputs = torch.from_numpy(windows).to(self._device, self._dtype)
         logits = self._model(inputs).logits.float().cpu().numpy()
-        return calibrated_probabilities(logits, self._temperature)
+        return self._artefact.probabilities(logits)
+
+
+def _half_precision() -> torch.dtype:
+    # Emulated bfloat16 is slower than float32.
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _FILES = [
     layout.CONFIG,
     layout.FEATURE_EXTRACTOR,
+    layout.PROCESSOR,
     layout.SERVING,
     "*.safetensors",
     "*.safetensors.index.json",

@@ -2,6 +2,9 @@
 
 CONFIG = "config.json"
 FEATURE_EXTRACTOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+"""What transformers 5 writes for a processor: the feature extractor is a part of it."""
+
 SERVING = "serving.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 

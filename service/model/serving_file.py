@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,11 +19,15 @@ MAX_WINDOW_S = 600.0
 """A longer window would take hundreds of megabytes."""
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
 class ServingFile(BaseModel):
     """serving.json, version 1. A field that is None is decided by the service (`service.model.artefact`).
 
     Fields of later minor additions, and `fill` of earlier ones, are ignored; a changed meaning raises the version.
-    graphs: the SHA-256 of each exported file, by its path in the repo.
+    thresholds: of a model that tells several genres of a recording, by label; `uncertain_below` for those that are
+    missing. graphs: the SHA-256 of each exported file, by its path in the repo.
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -32,6 +36,7 @@ class ServingFile(BaseModel):
     window_s: float | None = Field(None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     confidence_threshold: float | None = Field(None, ge=0, le=1, alias="uncertain_below")
+    thresholds: dict[str, Probability] = Field(default_factory=dict)
     trained_on: TrainedOn | None = None
     graphs: dict[str, str] = Field(default_factory=dict)
 

@@ -14,9 +14,19 @@ def load_model(artefact: Artefact) -> torch.nn.Module:
     disable_progress_bar()
     try:
         model, report = AutoModelForAudioClassification.from_pretrained(
-            artefact.folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+            artefact.folder,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            # Code of a model repo is never run.
+            trust_remote_code=False,
         )
     except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise StartupError(
+                f"{artefact.model_id} comes with code of its own, which is never run. MODEL_ID must name a model that "
+                "transformers knows by itself."
+            ) from error
         raise StartupError(
             f"The weights of {artefact.model_id} do not load as an audio classification model. "
             "MODEL_ID must name a HuBERT, wav2vec2, WavLM or similar model fine-tuned for classification."

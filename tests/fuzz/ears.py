@@ -114,6 +114,7 @@ def _application(processes: int) -> FastAPI:
         model_id="you/genre",
         revision="c" * 40,
         labels=("jazz", "metal"),
+        thresholds=None,
         window=WindowSpec(RATE, WINDOW_S),
         do_normalize=True,
         temperature=1.0,

@@ -39,9 +39,11 @@ def known_genres(arguments: ModelArguments) -> list[str] | None:
         return None
     try:
         with hub.hub_errors_explained(name):
-            config = hub.retrying(AutoConfig.from_pretrained, name, revision=arguments.model_revision)
+            config = hub.retrying(
+                AutoConfig.from_pretrained, name, revision=arguments.model_revision, trust_remote_code=False
+            )
     except ValueError as error:
-        raise TrainingError(_no_audio_encoder(name)) from error
+        raise TrainingError(_unusable(name, error)) from error
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise TrainingError(_no_audio_encoder(name))
     labels = [config.id2label[index] for index in sorted(config.id2label)]
@@ -59,18 +61,21 @@ def load_extractor(arguments: ModelArguments, *, max_duration_s: float) -> Wav2V
     if arguments.model_name_or_path == TINY:
         extractor = Wav2Vec2FeatureExtractor()
     else:
-        with hub.hub_errors_explained(arguments.model_name_or_path):
-            extractor = hub.retrying(
-                AutoFeatureExtractor.from_pretrained,
-                arguments.model_name_or_path,
-                revision=arguments.model_revision,
-            )
+        extractor = _load_extractor(arguments.model_name_or_path, arguments.model_revision)
     if not isinstance(extractor, Wav2Vec2FeatureExtractor):
         raise TrainingError(_no_audio_encoder(arguments.model_name_or_path))
     extractor.do_normalize = True
     extractor.return_attention_mask = True
     setattr(extractor, "max_length", WindowSpec(extractor.sampling_rate, max_duration_s).samples)  # noqa: B010
     return extractor
+
+
+def _load_extractor(name: str, revision: str) -> Any:
+    try:
+        with hub.hub_errors_explained(name):
+            return hub.retrying(AutoFeatureExtractor.from_pretrained, name, revision=revision, trust_remote_code=False)
+    except ValueError as error:
+        raise TrainingError(_unusable(name, error)) from error
 
 
 def load_model(arguments: ModelArguments, genres: list[str]) -> PreTrainedModel:
@@ -92,6 +97,7 @@ def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any
                 AutoModelForAudioClassification.from_pretrained,
                 name,
                 revision=arguments.model_revision,
+                trust_remote_code=False,
                 # A base that was fine-tuned on other genres gets a new head.
                 ignore_mismatched_sizes=True,
                 id2label=dict(enumerate(genres)),
@@ -99,7 +105,7 @@ def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any
                 **overrides,
             )
     except ValueError as error:
-        raise TrainingError(_no_audio_encoder(name)) from error
+        raise TrainingError(_unusable(name, error)) from error
     if arguments.new_head:
         _renew_head(model)
     return model
@@ -164,6 +170,13 @@ def _renew_head(model: PreTrainedModel) -> None:
         assert isinstance(layer, torch.nn.Linear)
         torch.nn.init.normal_(layer.weight, std=model.config.initializer_range)
         torch.nn.init.zeros_(layer.bias)
+
+
+def _unusable(name: str, error: ValueError) -> str:
+    """Why a base cannot be loaded: transformers refuses to run its code, or to take it for an audio encoder."""
+    if "trust_remote_code" in str(error):
+        return f"{name} comes with code of its own, which is never run. Use a base that transformers knows by itself."
+    return _no_audio_encoder(name)
 
 
 def _no_audio_encoder(name: str) -> str:

@@ -11,12 +11,12 @@ _MAX_CANDIDATES = 3
 def render(answer: Classification, *, heard: str | None = None) -> str:
     """HTML. heard: how far listening has come, while it goes on."""
     accepted = answer.decision == "accepted"
-    genres = [answer.genre] if accepted else candidates(answer)
+    genres = (answer.genres or [answer.genre]) if accepted else candidates(answer)
     before = "So far it sounds like" if heard else "This sounds like"
     return (
         f'<section class="answer {answer.decision}" aria-label="Answer">'
         f'<p class="before">{before if accepted else "Hard to tell. It may be"}</p>'
-        f'<h2 class="genre">{_either([escape(genre) for genre in genres])}</h2>'
+        f'<h2 class="genre">{_listed([escape(genre) for genre in genres], "and" if accepted else "or")}</h2>'
         f'<p class="sure">{_sure(answer)}</p>'
         f'<p class="facts">{heard or _facts(answer)}</p>{_warnings(answer)}</section>'
     )
@@ -28,9 +28,9 @@ def candidates(answer: Classification) -> list[str]:
     return [best.label, *(o.label for place, o in enumerate(others) if place == 0 or o.score >= best.score / 2)]
 
 
-def _either(genres: list[str]) -> str:
+def _listed(genres: list[str], last_word: str) -> str:
     *most, last = genres
-    return f"{', '.join(most)} <small>or</small> {last}" if most else last
+    return f"{', '.join(most)} <small>{last_word}</small> {last}" if most else last
 
 
 def _sure(answer: Classification) -> str:

@@ -8,6 +8,7 @@ from service.errors import (
     DeadlineExceeded,
     Draining,
     ModelLoading,
+    NonFiniteScores,
     Overloaded,
     ServiceError,
     SilentAudio,
@@ -40,6 +41,7 @@ _ERRORS: dict[type[ServiceError], str] = {
     Overloaded: "Many recordings are waiting just now. Try again in a moment.",
     ModelLoading: "The service is still getting ready. Try again in a moment.",
     TooManyConnections: "Many people are here just now. Try again in a moment.",
+    NonFiniteScores: "The model cannot make sense of this recording. Try it at a lower level, or as a 16-bit file.",
     Draining: "The service is being restarted. Try again in a moment.",
 }
 

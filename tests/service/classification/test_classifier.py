@@ -64,6 +64,7 @@ def classifier(
         model_id="you/genre",
         revision="c" * 40,
         labels=("jazz", "metal"),
+        thresholds=None,
         window=WindowSpec(16_000, 1.0),
         do_normalize=True,
         temperature=1.0,

@@ -41,6 +41,7 @@ def artefact() -> Artefact:
         model_id="you/genre",
         revision="c" * 40,
         labels=("quiet", "loud"),
+        thresholds=None,
         window=WindowSpec(16_000, 1.0),
         do_normalize=False,
         temperature=1.0,
