@@ -25,6 +25,8 @@ _BLOCK_S = 0.1
 _CANCELLED = 0.5
 # Energy that may lie in cancelled blocks before the mix is given up: wide stereo has a few of them.
 _MAX_CANCELLED_SHARE = 0.1
+# 1 dB.
+_AS_LOUD = 0.8
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def mix(channels: Channels, places: tuple[str, ...], sampling_rate: int) -> Mix:
     if not energy.sum():
         return Mix(mean, antiphase=False)
     loudness = powers.sum(axis=1) * (weights**2 if weighted_energy > 0 else 1)
-    return Mix(np.ascontiguousarray(channels[loudness.argmax()]), antiphase=weighted_energy > 0)
+    # The first of those about as loud, as a model may hear a difference when the sign of a sound is inverted.
+    loudest = int((loudness >= _AS_LOUD * loudness.max()).argmax())
+    return Mix(np.ascontiguousarray(channels[loudest]), antiphase=bool(weighted_energy > 0))
 
 
 def _weights(count: int, places: tuple[str, ...]) -> npt.NDArray[np.float32]:

@@ -32,6 +32,7 @@ def test_stream_passes_as_it_comes(field_service: Service, tmp_path: Path) -> No
             assert next(stream.iter_raw()).startswith(b"data:")
 
 
+@pytest.mark.slow
 def test_timeline_of_ten_minutes_grows_as_it_is_computed(tmp_path: Path) -> None:
     from tests.support.tiny_model import save
 
