@@ -142,9 +142,10 @@ def _thresholds(
 ) -> tuple[float, ...] | None:
     if config.get("problem_type") != _MULTI_LABEL:
         return None
-    if unknown := serving.thresholds.keys() - set(labels):
+    thresholds = serving.thresholds or {}
+    if unknown := thresholds.keys() - set(labels):
         raise StartupError(f"serving.json of the model repo: thresholds: {min(unknown)} is no label of the model.")
-    return tuple(serving.thresholds.get(label, default) for label in labels)
+    return tuple(thresholds.get(label, default) for label in labels)
 
 
 def _content_hash(folder: Path) -> str:

@@ -36,7 +36,7 @@ class ServingFile(BaseModel):
     window_s: float | None = Field(None, ge=MIN_WINDOW_S, le=MAX_WINDOW_S)
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False)
     confidence_threshold: float | None = Field(None, ge=0, le=1, alias="uncertain_below")
-    thresholds: dict[str, Probability] = Field(default_factory=dict)
+    thresholds: dict[str, Probability] | None = None
     trained_on: TrainedOn | None = None
     graphs: dict[str, str] = Field(default_factory=dict)
 
