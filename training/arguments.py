@@ -25,13 +25,26 @@ class DataArguments:
     dataset: str = field(
         default="marsyas/gtzan",
         metadata={
-            "help": "A data set on the Hub (marsyas/gtzan, or one with an audio and a genre column), a local folder "
-            "<genre>/<clip>, a local .tar.gz of one, or `synthetic` for synthetic music."
+            "help": "A data set on the Hub (files, archives or tables), a local folder <genre>/<clip>, a .zip or "
+            ".tar.gz of one, a folder of tables (parquet, save_to_disk), or `synthetic` for synthetic music."
         },
     )
     dataset_revision: str = field(
         default="main",
         metadata={"help": "Branch, tag or commit of the data set on the Hub; the card names the commit."},
+    )
+    dataset_config: str | None = field(
+        default=None, metadata={"help": "Configuration of a data set on the Hub that has several."}
+    )
+    dataset_split: str | None = field(
+        default=None,
+        metadata={"help": "Parts of the data set to use, such as train+test; by default all, as clips are split anew."},
+    )
+    audio_column: str | None = field(
+        default=None, metadata={"help": "Column of the audio, or of its file; by default the only one of audio."}
+    )
+    genre_column: str | None = field(
+        default=None, metadata={"help": "Column of the genre; by default `genre`, `label`, `genres` or `labels`."}
     )
     split: Literal["random", "artist", "both"] = field(
         default="random",

@@ -39,8 +39,9 @@ def _artists(clips: Clips) -> list[str] | None:
         return [index.get(name) or name for name in names]
     if "artist" in clips.dataset.column_names:
         return [artist or name for artist, name in zip(clips.dataset["artist"], names, strict=True)]
-    if clips.name != SYNTHETIC_MUSIC and all(" - " in name for name in names):
-        return [name.split(" - ")[0].strip().casefold() for name in names]
+    titles = [PurePosixPath(name).name for name in names]
+    if clips.name != SYNTHETIC_MUSIC and all(" - " in title for title in titles):
+        return [title.split(" - ")[0].strip().casefold() for title in titles]
     return None
 
 
@@ -74,6 +75,12 @@ def hash_key(seed: int, name: str) -> bytes:
 
 
 def clip_names(dataset: datasets.Dataset) -> Sequence[str]:
-    """The clips' names, without reading their bytes. A clip without a name is named by its index."""
-    paths = dataset.flatten().select_columns("audio.path")["audio.path"]
-    return [clip_name(path) if path else str(index) for index, path in enumerate(paths)]
+    """The clips' names, without reading their bytes. Clips of one name are told apart by the folders they lie in; a
+    clip without a name is named by its index."""
+    paths = dataset.flatten().select_columns("audio.path")["audio.path"][:]
+    names = [clip_name(path) if path else str(index) for index, path in enumerate(paths)]
+    count = Counter(names)
+    return [
+        str(PurePosixPath(path).with_suffix("")) if path and count[name] > 1 else name
+        for path, name in zip(paths, names, strict=True)
+    ]

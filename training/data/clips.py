@@ -1,7 +1,8 @@
 """The clips, wherever they are, as one `datasets.Dataset` of encoded audio bytes and genres.
 
-Columns: `audio` = {"bytes": the file, "path": "<genre>/<name>"}, `genre` = ClassLabel. Decoding happens on the fly,
-with the front end that the service uses, so that nothing of the size of the decoded clips is ever held.
+Columns: `audio` = {"bytes": the file, "path": "<genre>/<name>"}, `genre` = ClassLabel, `artist` where the data set
+tells it. Decoding happens on the fly, with the front end that the service uses, so that nothing of the size of the
+decoded clips is ever held.
 """
 
 import hashlib
@@ -52,7 +53,7 @@ class Clips:
 
 
 def load_clips(arguments: DataArguments, known_genres: Sequence[str] | None = None) -> Clips:
-    """Load `--dataset`, leave out what cannot be decoded with one warning each.
+    """Load `--dataset`, leave out what cannot be used with one warning each.
 
     known_genres: those that a fine-tuned base tells, in the order of its outputs, which becomes that of the clips.
 
@@ -99,7 +100,7 @@ def _aligned(dataset: datasets.Dataset, known: list[str]) -> datasets.Dataset:
     require_known(names, known)
     if names == known:
         return dataset
-    genres = [known.index(names[label]) for label in dataset["genre"]]
+    genres = [None if label is None else known.index(names[label]) for label in dataset["genre"]]
     feature = datasets.ClassLabel(names=known)
     return dataset.remove_columns("genre").add_column("genre", genres, feature=feature)
 
@@ -107,10 +108,10 @@ def _aligned(dataset: datasets.Dataset, known: list[str]) -> datasets.Dataset:
 def _usable(
     dataset: datasets.Dataset, max_duration_s: float
 ) -> tuple[datasets.Dataset, tuple[str, ...], tuple[str, ...], WarningCounts]:
-    """The clips that can be decoded, the hash of each, the problems of the others, and the warnings by genre."""
+    """The clips that can be used, the hash of each, the problems of the others, and the warnings by genre."""
     checked = dataset.map(
         check,
-        input_columns=["audio"],
+        input_columns=["audio", "problem"],
         fn_kwargs={"max_duration_s": max_duration_s},
         remove_columns=dataset.column_names,
         desc="Checking clips",
@@ -120,6 +121,7 @@ def _usable(
     for problem in skipped:
         logger.warning("Skipped %s", problem)
     usable = [index for index, problem in enumerate(problems) if not problem]
+    dataset = dataset.remove_columns("problem")
     if skipped:
         dataset = dataset.select(usable)
     names = dataset.features["genre"].names
@@ -129,7 +131,8 @@ def _usable(
     if poor := [name for name, count in counts.items() if count < 2]:
         raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
     if len(names) < 2:
-        raise TrainingError(f"The data set has the genre {names[0]} alone. It needs at least two genres.")
+        found = f"has the genre {names[0]} alone" if names else "has no genres"
+        raise TrainingError(f"The data set {found}. It needs at least two genres.")
     warnings: WarningCounts = {}
     codes = checked["warnings"][:]
     for index, label in zip(usable, dataset["genre"], strict=True):
@@ -144,9 +147,14 @@ def count_warnings(counts: WarningCounts, genre: str, codes: str) -> None:
         of_genre[code] = of_genre.get(code, 0) + 1
 
 
-def check(audio: sources.Example, max_duration_s: float) -> sources.Example:
-    """problem: why the clip cannot be used, empty when it can. digest: the hash of its file. warnings: their codes, as
-    words of one string."""
+def check(audio: sources.Example, problem: str, max_duration_s: float) -> sources.Example:
+    """problem: why the clip cannot be used, empty when it can. digest: the hash of its file, empty without one.
+    warnings: their codes, as words of one string.
+
+    The given problem is what its source found.
+    """
+    if problem:
+        return {"problem": problem, "digest": "", "warnings": ""}
     file = open_clip(audio)
     digest = hashlib.sha256(file.getbuffer()).hexdigest()
     try:

@@ -14,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 from tqdm import tqdm
@@ -37,8 +36,8 @@ class HeldOutIndex:
     """Result of a scan of the stream.
 
     genres: in the order of the model's outputs. trained: how many clips remain to train on. held_out: digest to genre.
-    skipped: digest to "path: why" of each clip that cannot be used. warnings: by genre and code. longest_run_bytes:
-    of encoded clips of one genre in a row.
+    skipped: "path: why" of each clip that cannot be used, by its digest, or by this text where it has none.
+    warnings: by genre and code. longest_run_bytes: of encoded clips of one genre in a row.
     """
 
     genres: list[str]
@@ -66,20 +65,6 @@ def build_index(
     return HeldOutIndex(**json.loads((folder / _INDEX).read_text(encoding="utf-8")))
 
 
-def genre_names(clips: datasets.IterableDataset) -> list[str] | None:
-    """The names of the genres where the data set lists them; None where each clip has its genre as text."""
-    feature = clips.features["genre"]
-    return list(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-
-
-def genre_of(clip: sources.Example, names: list[str] | None) -> str:
-    """The name of a clip's genre. Raises TrainingError when it has none."""
-    genre: Any = clip["genre"]
-    if genre is None or genre == -1:
-        raise TrainingError(f"The clip {clip['audio']['path']} has no genre (none or -1). Remove or label it.")
-    return str(genre) if names is None else names[genre]
-
-
 def _scan(
     clips: datasets.IterableDataset,
     folder: Path,
@@ -90,11 +75,10 @@ def _scan(
     """Write the held-out clips, then the index: a scan that was cut short begins again."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names = genre_names(clips)
     scan = _Scan(folder, seed)
     for clip in tqdm(clips, desc="Setting clips aside", unit="clip"):
-        scan.add(clip["audio"], genre_of(clip, names), max_duration_s)
-    genres = sorted(scan.counts) if names is None else names
+        scan.add(clip, max_duration_s)
+    genres = sources.in_order(scan.counts)
     _require_genres(genres, scan.counts, known_genres)
     index = scan.index(genres, list(known_genres or genres))
     unfinished = folder / f"{_INDEX}.part"
@@ -114,17 +98,20 @@ class _Scan:
         self._last_genre = ""
         self._run_bytes = self._longest_run_bytes = 0
 
-    def add(self, audio: sources.Example, genre: str, max_duration_s: float) -> None:
+    def add(self, clip: sources.Example, max_duration_s: float) -> None:
         """Count a clip, and keep its file while its hash is among the lowest of its genre."""
-        self._note_run(genre, len(audio["bytes"]))
-        checked = check(audio, max_duration_s)
-        digest = checked["digest"]
-        if checked["problem"]:
-            logger.warning("Skipped %s", checked["problem"])
-            self._skipped[digest] = checked["problem"]
+        audio, genre = clip["audio"], clip["genre"]
+        checked = check(audio, clip["problem"], max_duration_s)
+        digest, problem = checked["digest"], checked["problem"]
+        if genre is not None:
+            # A genre whose clips are all unusable is an error, not a genre less.
+            self.counts[genre] += 0 if problem else 1
+        if problem:
+            logger.warning("Skipped %s", problem)
+            self._skipped[digest or problem] = problem
             return
-        self.counts[genre] += 1
         count_warnings(self._warnings, genre, checked["warnings"])
+        self._note_run(genre, len(audio["bytes"]))
         if digest in self._copies:
             self._copies[digest] += 1
         elif self._held[genre].offer(digest, audio):
@@ -157,7 +144,8 @@ def _require_genres(genres: Sequence[str], counts: Counter[str], known_genres: S
     if poor := [genre for genre in genres if counts[genre] < 2]:
         raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
     if len(genres) < 2:
-        raise TrainingError(f"The data set has {len(genres)} genres. It needs at least two.")
+        found = f"has the genre {genres[0]} alone" if genres else "has no genres"
+        raise TrainingError(f"The data set {found}. It needs at least two genres.")
 
 
 class _LowestHashes:

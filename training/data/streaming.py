@@ -14,7 +14,7 @@ from service.audio import AudioError
 from training.arguments import DataArguments
 from training.data import sources
 from training.data.clips import Clips, data_set_name, open_clip
-from training.data.held_out import HeldOutIndex, build_index, genre_names, genre_of
+from training.data.held_out import HeldOutIndex, build_index
 from training.data.inputs import EpochSeeded, Inputs, TrainingWindows
 from training.data.splits import RANDOM_CAUTION, Part, Split, TrainingStream
 
@@ -32,7 +32,6 @@ class Stream:
     """
 
     def __init__(self, clips: datasets.IterableDataset, index: HeldOutIndex, seed: int, shuffled_bytes: int) -> None:
-        self._names = genre_names(clips)
         # The buffer of datasets counts clips, whatever their size.
         self._clips = clips.shuffle(seed=seed, buffer_size=1)
         self._index = index
@@ -56,10 +55,11 @@ class Stream:
     def _trained(self) -> Iterator[tuple[str, sources.Example]]:
         left_out = self._index.held_out.keys() | self._index.skipped.keys()
         for clip in self._clips:
+            if clip["problem"]:
+                continue
             digest = hashlib.sha256(open_clip(clip["audio"]).getbuffer()).hexdigest()
             if digest not in left_out:
-                genre = self._index.genres.index(genre_of(clip, self._names))
-                yield digest, {"audio": clip["audio"], "genre": genre}
+                yield digest, {"audio": clip["audio"], "genre": self._index.genres.index(clip["genre"])}
 
 
 class StreamedWindows(EpochSeeded, IterableDataset[Inputs]):

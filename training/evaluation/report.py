@@ -76,8 +76,8 @@ class Report:
     """Report of a training run.
 
     dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. skipped: clips
-    that could not be decoded. warnings: clips that are hard to judge, by genre and code. splits: the first is that of
-    the model in the folder.
+    that could not be used. warnings: clips that are hard to judge, by genre and code. splits: the first is that of the
+    model in the folder.
     """
 
     dataset: str
