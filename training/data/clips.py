@@ -8,7 +8,7 @@ decoded clips is ever held.
 import hashlib
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -93,6 +93,15 @@ def require_known(genres: Sequence[str], known: Sequence[str]) -> None:
     )
 
 
+def require_usable(counts: Mapping[str, int]) -> None:
+    """Raise TrainingError unless there are two genres with two usable clips each. counts: usable clips by genre."""
+    if poor := [genre for genre, count in counts.items() if count < 2]:
+        raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
+    if len(counts) < 2:
+        found = f"has the genre {next(iter(counts))} alone" if counts else "has no genres"
+        raise TrainingError(f"The data set {found}. It needs at least two genres.")
+
+
 def _aligned(dataset: datasets.Dataset, known: list[str]) -> datasets.Dataset:
     """The genres numbered as the base numbers them. Only their column is made anew: `align_labels_with_mapping` would
     write every clip again."""
@@ -128,11 +137,7 @@ def _usable(
     counts = dict.fromkeys(names, 0)
     for label in dataset["genre"]:
         counts[names[label]] += 1
-    if poor := [name for name, count in counts.items() if count < 2]:
-        raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
-    if len(names) < 2:
-        found = f"has the genre {names[0]} alone" if names else "has no genres"
-        raise TrainingError(f"The data set {found}. It needs at least two genres.")
+    require_usable(counts)
     warnings: WarningCounts = {}
     codes = checked["warnings"][:]
     for index, label in zip(usable, dataset["genre"], strict=True):

@@ -19,7 +19,7 @@ import datasets
 from tqdm import tqdm
 
 from training.data import sources
-from training.data.clips import WarningCounts, check, count_warnings, open_clip, require_known
+from training.data.clips import WarningCounts, check, count_warnings, open_clip, require_known, require_usable
 from training.data.splits import HELD_OUT
 from training.errors import TrainingError
 
@@ -141,11 +141,7 @@ def _require_genres(genres: Sequence[str], counts: Counter[str], known_genres: S
     sources.require_distinct(genres)
     if known_genres is not None:
         require_known(genres, known_genres)
-    if poor := [genre for genre in genres if counts[genre] < 2]:
-        raise TrainingError(f"The genre {poor[0]} has {counts[poor[0]]} usable clips. It needs at least two.")
-    if len(genres) < 2:
-        found = f"has the genre {genres[0]} alone" if genres else "has no genres"
-        raise TrainingError(f"The data set {found}. It needs at least two genres.")
+    require_usable({genre: counts[genre] for genre in genres})
 
 
 class _LowestHashes:

@@ -109,6 +109,9 @@ class TableSource:
 
     def _audio(self, table: datasets.Dataset, column: str) -> tuple[datasets.Dataset, list[str]]:
         """The audio column alone, under that name; and why a row has no audio, empty where it has."""
+        if _is_text(table.features[column]):
+            # Text of csv files is large, and has no cast to audio.
+            table = table.cast_column(column, datasets.Value("string"))
         # datasets' own decoder needs torchcodec, and is not the one that serves.
         audio = table.select_columns([column]).cast_column(column, datasets.Audio(decode=False))
         audio = audio if column == "audio" else audio.rename_column(column, "audio")

@@ -51,6 +51,11 @@ def _find(arguments: DataArguments) -> tuple[ClipSource | TableSource, str | Non
     path = Path(arguments.dataset)
     if arguments.dataset == SYNTHETIC:
         return synthetic_source(arguments.synthetic_clips_per_genre, arguments.synthetic_duration_s), None
+    if path.exists() and arguments.dataset_config is not None:
+        raise TrainingError(
+            f"{path.name} is on this machine, where data sets have no configurations. Leave out --dataset_config, and "
+            "name the folder or file of the one that is wanted."
+        )
     if path.is_dir():
         return folder_source(path, arguments, streaming=arguments.streaming), None
     if path.is_file():

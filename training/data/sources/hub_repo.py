@@ -73,7 +73,7 @@ def _open(
         has_tables = any(map(is_table, names))
         clips = any(is_clip(PurePosixPath(name)) for name in names)
         if (clips or any(map(is_archive, names))) and not (has_tables and (not clips or arguments.audio_column)):
-            return _files_source(files, names, arguments)
+            return _files_source(files, {"": names}, arguments)
     return _configured_source(files, arguments)
 
 
@@ -83,8 +83,8 @@ def _configured_source(files: HubFiles, arguments: DataArguments) -> ClipSource 
     builder = hub.retrying(datasets.load_dataset_builder, files.repo_id, config, revision=files.commit)
     if isinstance(builder, AudioFolder):
         # Its own reader needs torchcodec.
-        names, arguments = _part_names(files, builder.config.data_files, arguments)
-        return _files_source(files, names, arguments)
+        parts = _parts_of(files, builder.config.data_files, arguments.dataset_split)
+        return _files_source(files, parts, replace(arguments, dataset_split=None))
     loaded = hub.retrying(
         datasets.load_dataset, files.repo_id, config, revision=files.commit, streaming=arguments.streaming
     )
@@ -108,27 +108,34 @@ def _config_name(files: HubFiles, wanted: str | None) -> str | None:
     return default
 
 
-def _part_names(
-    files: HubFiles, data_files: Mapping[str, Sequence[str]], arguments: DataArguments
-) -> tuple[list[str], DataArguments]:
-    """The files in the wanted parts of a configuration; and the options without what is thereby done."""
+def _parts_of(files: HubFiles, data_files: Mapping[str, Sequence[str]], wanted: str | None) -> dict[str, list[str]]:
+    """The files in the wanted parts of a configuration."""
     root = f"hf://datasets/{files.repo_id}@{files.commit}/"
-    parts = {part: [str(file).removeprefix(root) for file in of_part] for part, of_part in data_files.items()}
-    wanted = wanted_parts(files.repo_id, list(parts), arguments.dataset_split)
-    return [name for part in wanted for name in parts[part]], replace(arguments, dataset_split=None)
+    return {
+        part: [str(file).removeprefix(root) for file in data_files[part]]
+        for part in wanted_parts(files.repo_id, list(data_files), wanted)
+    }
 
 
-def _files_source(files: HubFiles, names: Sequence[str], arguments: DataArguments) -> ClipSource:
-    """Audio in files of its own, or else in archives."""
-    paths = sorted(map(PurePosixPath, names))
-    clips = list(filter(is_clip, paths))
-    if not clips:
+def _files_source(files: HubFiles, parts: Mapping[str, Sequence[str]], arguments: DataArguments) -> ClipSource:
+    """Audio in files of its own, or else in archives. parts: names of files; the part is empty where there are none."""
+    names = [name for of_part in parts.values() for name in of_part]
+    if not any(is_clip(PurePosixPath(name)) for name in names):
         archives = [files.download(name) for name in names if is_archive(name)]
         return archive_source(files.repo_id, archives, arguments)
-    tree = Tree(files.repo_id, clips)
-    metadata = list(filter(is_metadata, paths))
-    members = label(tree, metadata, lambda file: files.download(str(file)).read_bytes(), arguments)
+    members = [
+        member._replace(path=member.path.replace("/", f"/{part}/", 1) if part else member.path)
+        for part, of_part in parts.items()
+        for member in _labelled(files, of_part, arguments)
+    ]
     return members_source(_hub_clips, {"files": files, "members": members}, members, files.repo_id, files.commit)
+
+
+def _labelled(files: HubFiles, names: Sequence[str], arguments: DataArguments) -> list[Member]:
+    paths = sorted(map(PurePosixPath, names))
+    tree = Tree(files.repo_id, list(filter(is_clip, paths)))
+    metadata = list(filter(is_metadata, paths))
+    return label(tree, metadata, lambda file: files.download(str(file)).read_bytes(), arguments)
 
 
 def _hub_clips(files: HubFiles, members: list[Member]) -> Iterator[Example]:
