@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     """Read once, in `__main__`; every other module receives plain values. HF_TOKEN, HF_HOME and HF_ENDPOINT are read
     by `huggingface_hub` itself."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, str_strip_whitespace=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     model_id: Annotated[str, Field(min_length=1)]
     """Model repo on the Hugging Face Hub (`you/genre`), or a local folder that holds one."""

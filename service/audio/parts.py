@@ -7,15 +7,17 @@ A decoder plays the first part and stops, or refuses, so each part is opened as 
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from service.audio.formats import JOINTS
 from service.audio.pcm_header import measure
 
 MAX_PARTS = 1_000
-"""Parts of a file at most; the last one holds what follows."""
+"""Parts of a file at most. The last one holds what follows, of which not all may be heard: it counts as cut short."""
 
+# People have one tag, or two. What has more is left to the decoder.
+_MAX_TAGS = 100
 # A recording takes more; what looks like another beginning in so few bytes is a second track of the first.
 _MIN_PART_BYTES = 512
 _BLOCK_BYTES = 1 << 20
@@ -86,18 +88,21 @@ def find_parts(file: BinaryIO) -> list[Part]:
     if start < end or not parts:
         bounds = [start, *_joints(file, start, end, MAX_PARTS - len(parts) - 1), end]
         parts += [Part(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
-    return _without_rest(parts)
+    return _bounded(parts)
 
 
 def split(file: BinaryIO, part: Part, offsets: list[int]) -> list[Part]:
     """A part cut at offsets from its own start, without the tags there."""
     bounds = [part.start, *(part.start + offset for offset in offsets[: MAX_PARTS - 1]), part.end]
     parts = [Part(_skip_tags(file, start, end), end) for start, end in zip(bounds, bounds[1:], strict=False)]
-    return _without_rest([part for part in parts if part.start < part.end])
+    return _bounded([part for part in parts if part.start < part.end])
 
 
-def _without_rest(parts: list[Part]) -> list[Part]:
-    """Drop what is too short for a recording behind one: a pad byte, or a tag of old players (ID3v1: 128 bytes)."""
+def _bounded(parts: list[Part]) -> list[Part]:
+    """Mark the last of the most parts there may be, and drop what is too short for a recording behind one: a pad byte,
+    or a tag of old players (ID3v1: 128 bytes)."""
+    if len(parts) >= MAX_PARTS:
+        parts[-1] = replace(parts[-1], cut_short=True)
     return parts[:1] + [part for part in parts[1:] if part.end - part.start >= _MIN_PART_BYTES]
 
 
@@ -105,7 +110,7 @@ def _skip_tags(file: BinaryIO, start: int, end: int) -> int:
     """The first byte behind the tags at `start`: ID3v2 (id3.org, section 3.1) and APEv2, which may hold pictures of any
     size, where FFmpeg would look for the beginning of the audio in its first million bytes only."""
     at = start
-    while True:
+    for _ in range(_MAX_TAGS):
         file.seek(at)
         head = file.read(32)
         if head[:3] == b"ID3" and len(head) > 10 and max(head[6:10]) < 0x80:
@@ -119,6 +124,7 @@ def _skip_tags(file: BinaryIO, start: int, end: int) -> int:
         if behind >= end:
             return start
         at = behind
+    return start
 
 
 def _joints(file: BinaryIO, start: int, end: int, count: int) -> list[int]:

@@ -124,6 +124,18 @@ def test_joined_recordings_are_heard_as_one(name: str) -> None:
     assert best_lag(heard.windows[-1], expected) > 0.95
 
 
+@pytest.mark.parametrize("format", ["wav", "flac"])
+def test_more_parts_than_are_opened_are_told(format: str) -> None:
+    heard = listen(encode(music(0.02), format, RATE) * 1_200)
+    assert [warning.code for warning in heard.warnings] == ["damaged"]
+
+
+def test_flood_of_tags_ends_soon() -> None:
+    tags = b"ID3\4\0\0\0\0\0\0" * 3_000_000
+    with pytest.raises(AudioError):
+        listen(tags)
+
+
 _PICTURE = bytes.fromhex("000000186674797068656963000000006d696631686569630000010e6d657461") + bytes(500)
 
 REFUSED: dict[str, tuple[Recipe, type[AudioError], str]] = {
