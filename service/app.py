@@ -100,7 +100,6 @@ def _classifier(settings: Settings, decoders: DecoderPool, metrics: Metrics) -> 
         max_windows=settings.max_windows,
         max_analysed_s=settings.max_analysed_s,
         deadline_s=settings.request_deadline_s,
-        early_exit=settings.early_exit,
     )
     return Classifier(Admission(settings.max_queue_s, settings.request_deadline_s), decoders, metrics, bounds)
 

@@ -63,6 +63,9 @@ class Metrics:
         counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
         gauge = partial(Gauge, registry=self.registry)
         self.queue_audio = gauge("genre_queue_audio_seconds", "Audio admitted and not yet answered.")
+        self.speed = gauge(
+            "genre_speed_audio_seconds_per_second", "Seconds of audio that the engine computes in a second, lately."
+        )
         self.audio_duration = histogram(
             "genre_audio_duration_seconds", "Length of the recordings classified.", buckets=_DURATIONS_S
         )

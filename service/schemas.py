@@ -41,6 +41,17 @@ class RecordingWarning(BaseModel):
     detail: str = Field(examples=["12 % of the samples are at full scale. Record at a lower level."])
 
 
+class ClassifyOptions(BaseModel):
+    """What a request asks of the answer."""
+
+    top_k: int | None = Field(None, ge=1, description="How many scores to answer; all by default.")
+    max_windows: int | None = Field(
+        None, ge=1, description="Analyse at most so many windows, spread evenly; the service has a bound of its own."
+    )
+    timeline: bool = Field(False, description="Also answer the genre of each window of the whole recording.")
+    embedding: bool = Field(False, description="Also answer the vector that the model's classifier gets.")
+
+
 class Classification(BaseModel):
     """The genre of one recording."""
 
@@ -60,6 +71,11 @@ class Classification(BaseModel):
     warnings: list[RecordingWarning] = Field([], description="What makes the recording hard to judge; mostly nothing.")
     timeline: list[Span] | None = Field(
         None, description="Only when asked for. Windows end to end; silent ones are left out."
+    )
+    embedding: list[float] | None = Field(
+        None,
+        description="Only when asked for. What the model's classifier gets, the mean over the windows: recordings that "
+        "sound alike to the model lie close together.",
     )
     model: ModelReference
     request_id: str = Field("", description="Also in the X-Request-ID header and in every log line of the request.")
@@ -82,7 +98,10 @@ class ModelCard(BaseModel):
     id: str
     revision: str
     backend: str
-    backend_note: str | None = Field(description="Why the GPU of this machine is not used, if it has one.")
+    backend_note: str | None = Field(
+        description="Why the model is not computed in the best way that machine and service have; mostly nothing."
+    )
+    embedding: bool = Field(description="Whether answers can have an embedding.")
     labels: list[str]
     sampling_rate: int = Field(description="Hz")
     window_s: float = Field(description="Length of one window in seconds.")

@@ -95,9 +95,6 @@ class Settings(BaseSettings):
     max_analysed_s: Annotated[float, Field(gt=0, le=86_400)] = 3_600
     """Seconds of a recording that a timeline covers at most."""
 
-    early_exit: bool = True
-    """Stop listening to a recording once its remaining windows cannot change the genre."""
-
     max_queue_s: Annotated[float, Field(gt=0)] = 1_800
     """Seconds of audio that may be admitted and not yet answered; beyond it requests are refused with 429."""
 

@@ -1,19 +1,19 @@
-"""The inference graph that travels in the model repo, so that serving converts nothing.
+"""The inference graphs that travel in the model repo, so that serving converts nothing.
 
-Training writes it. After training, `python -m training.export runs/gtzan --int8` adds one in 8 bits, if that answers as
-the float one does.
+Training writes them. After training, `python -m training.export runs/gtzan --int8` adds such in 8 bits, if these answer
+as those in floats do.
 """
 
 import argparse
 import logging
+import shutil
 import sys
 from pathlib import Path
 
-import openvino
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import WindowSpec
-from service.model.layout import GRAPH, INT8_GRAPH
+from service.model.layout import INT8_GRAPH_FOLDER
 from service.model.serving_file import stamp_graphs
 from training.arguments import ModelArguments
 from training.data.clips import load_clips
@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 when the graph was written, 1 when it was not, or after an error that says what to change."""
+    """The exit code: 0 when the graphs were written, 1 when not, or after an error that says what to change."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.splitlines()[0])
     parser.add_argument("output_dir", type=Path, help="the --output_dir of a finished training run")
-    parser.add_argument("--int8", action="store_true", help="also write the int8 graph, if it passes its comparison")
+    parser.add_argument("--int8", action="store_true", help="also write int8 graphs, if they pass their comparison")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
@@ -50,7 +50,7 @@ def export(output_dir: Path, *, int8: bool) -> int:
     folder = output_dir / run_folder.MODEL_FOLDER
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     window = WindowSpec(extractor.sampling_rate, data.max_duration_s)
-    artefact.export_graph(folder)
+    graphs = artefact.export_graphs(folder)
     passed = True
     if int8:
         known = known_genres(ModelArguments(model_name_or_path=str(folder)))
@@ -62,15 +62,14 @@ def export(output_dir: Path, *, int8: bool) -> int:
             chosen = split(load_clips(data, known), "random" if data.split == "random" else "artist", seed)
             ranged = chosen.train.shuffle(seed=seed)
             ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
-        graph = quantise(folder / GRAPH, ranged, window)
-        comparison = compare(folder / GRAPH, graph, chosen.test, window)
+        comparison = compare(graphs, quantise(graphs, folder / INT8_GRAPH_FOLDER, ranged, window), chosen.test, window)
         passed = comparison.passed
-        if passed:
-            openvino.save_model(graph, folder / INT8_GRAPH, compress_to_fp16=False)
+        if not passed:
+            shutil.rmtree(folder / INT8_GRAPH_FOLDER)
         model_card.add_int8(folder, comparison)
         logger.info(
             "int8 %s: accuracy %.3f, %.3f in float32; %.1f %% of %d held-out clips answered as in float32",
-            "passed" if passed else "failed and is not written",
+            "passed" if passed else "failed and is not kept",
             comparison.accuracy["int8"],
             comparison.accuracy["float32"],
             100 * comparison.agreement["int8"],

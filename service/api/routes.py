@@ -30,7 +30,7 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.problems import responses
-from service.schemas import Classification, Health, ModelCard
+from service.schemas import Classification, ClassifyOptions, Health, ModelCard
 
 T = TypeVar("T")
 
@@ -82,20 +82,10 @@ async def classify(
     request: Request,
     classifier: ClassifierDep,
     file: RecordingDep,
-    top_k: Annotated[int | None, Query(ge=1, description="How many scores to answer; all by default.")] = None,
-    max_windows: Annotated[
-        int | None,
-        Query(
-            ge=1,
-            description="Analyse at most so many windows, spread evenly; the service has a bound of its own.",
-        ),
-    ] = None,
-    timeline: Annotated[
-        bool, Query(description="Also answer the genre of each window of the whole recording.")
-    ] = False,
+    options: Annotated[ClassifyOptions, Query()],
 ) -> Classification:
     """Tell the genre of a recording."""
-    work = classifier.classify(file, top_k=top_k, max_windows=max_windows, timeline=timeline)
+    work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)
     return answer.model_copy(update={"request_id": correlation_id.get() or ""})
 
@@ -110,6 +100,7 @@ async def model(classifier: ClassifierDep) -> ModelCard:
         revision=artefact.revision,
         backend=engine.backend.name,
         backend_note=engine.note,
+        embedding=engine.answers_embeddings,
         labels=list(artefact.labels),
         sampling_rate=artefact.window.sampling_rate,
         window_s=artefact.window.length_s,

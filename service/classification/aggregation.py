@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.audio import AudioWarning
+from service.inference.backend import Embeddings
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
 from service.schemas import Classification, ModelReference, RecordingWarning, Score, Span
@@ -16,11 +17,14 @@ WindowProbabilities = npt.NDArray[np.float32]
 
 @dataclass
 class WindowScores:
-    """Per-window results of one recording: a row of probabilities for each span (start and end in seconds), how much of
-    the recording they cover, and the seconds spent in each stage."""
+    """Per-window results of one recording, how much of the recording they cover, and the seconds spent in each stage.
+
+    rows, embeddings: of each span (start and end in seconds); no embeddings where the backend answers none.
+    """
 
     spans: list[tuple[float, float]] = field(default_factory=list)
     rows: list[WindowProbabilities] = field(default_factory=list)
+    embeddings: list[Embeddings] = field(default_factory=list)
     duration_s: float = 0.0
     analysed_s: float = 0.0
     warnings: list[AudioWarning] = field(default_factory=list)
@@ -40,7 +44,9 @@ class WindowScores:
         }
 
 
-def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timeline: bool) -> Classification:
+def aggregate(
+    engine: Engine, heard: WindowScores, top_k: int | None, *, timeline: bool, embedding: bool = False
+) -> Classification:
     """The mean over all windows, of which there is at least one, and with `timeline` each of them."""
     artefact = engine.artefact
     scores = _scores(artefact, np.mean(heard.rows, axis=0))
@@ -57,6 +63,7 @@ def aggregate(engine: Engine, heard: WindowScores, top_k: int | None, *, timelin
         analysed_s=round(heard.analysed_s, 3),
         warnings=[RecordingWarning(code=warning.code, detail=warning.detail) for warning in heard.warnings],
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
+        embedding=np.mean(heard.embeddings, axis=0).tolist() if embedding else None,
         model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
     )
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-import numpy as np
-
 from service.audio import Placement, ReadPosition, Window, WindowSpec, timeline_starts
 from service.classification.admission import Admission, Reservation
-from service.classification.aggregation import WindowProbabilities, WindowScores, aggregate
+from service.classification.aggregation import WindowScores, aggregate
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
 from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
@@ -27,13 +25,12 @@ class Bounds:
     """Bounds on the cost of one request.
 
     max_windows: windows analysed of a recording. max_analysed_s: seconds of a timeline. deadline_s: seconds that it may
-    take. early_exit: stop listening once the remaining windows cannot change the genre.
+    take.
     """
 
     max_windows: int
     max_analysed_s: float
     deadline_s: float
-    early_exit: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +80,7 @@ class Classifier:
     def load(self, engine: Engine) -> None:
         """Answer with this engine from now on."""
         self._metrics.model_loaded(engine.artefact, engine.backend.name)
+        self._metrics.speed.set_function(lambda: engine.throughput)
         self._engine = engine
 
     def close(self) -> None:
@@ -99,18 +97,21 @@ class Classifier:
         top_k: int | None = None,
         max_windows: int | None = None,
         timeline: bool = False,
+        embedding: bool = False,
         on_progress: Callable[[ClassificationProgress], None] | None = None,
     ) -> Classification:
         """The genre of an audio file.
 
         file: seekable, open until this returns. top_k: how many scores to answer, all by default.
         max_windows: fewer windows than the service's own bound. timeline: analyse the whole recording, end to end.
-        on_progress: called after each window.
-        Raises a ServiceError for everything that can go wrong.
+        embedding: answer the embedding, too. on_progress: called after each window.
+        Raises a ServiceError for everything that can go wrong; InvalidParameter when the model answers no embedding.
         """
+        if embedding and not self.engine.answers_embeddings:
+            raise InvalidParameter("This model answers no embedding. Ask without it; /model says why.")
         async with self._admitted() as (engine, reservation):
             heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
-        answer = aggregate(engine, heard, top_k, timeline=timeline)
+        answer = aggregate(engine, heard, top_k, timeline=timeline, embedding=embedding)
         self._record(answer, heard)
         return answer
 
@@ -156,12 +157,11 @@ class Classifier:
         timeline: bool,
         on_progress: Callable[[ClassificationProgress], None] | None,
     ) -> WindowScores:
-        """Decode and infer window by window, until the recording ends or an early exit is possible."""
-        artefact, bounds = engine.artefact, self._bounds
+        """Decode and infer window by window, until the recording ends."""
+        artefact = engine.artefact
         heard = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
             placement = self._place(recording.progress, artefact.window, max_windows, timeline)
-            may_exit = bounds.early_exit and not timeline and artefact.thresholds is None
             reservation.resize(placement.total * artefact.window.length_s, throughput=engine.throughput)
             while (start_s := placement.next(recording.progress)) is not None:
                 if window := await recording.read(start_s):
@@ -172,8 +172,6 @@ class Classifier:
                     answer = partial(aggregate, engine, heard, None, timeline=True)
                     done = placement.total - placement.remaining
                     on_progress(ClassificationProgress(done, placement.total, window, answer))
-                if may_exit and can_exit_early(heard.rows, placement.remaining):
-                    break
         position = recording.progress
         position.require_sound()
         heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)
@@ -203,6 +201,8 @@ class Classifier:
         heard.inference_s += result.inference_s
         heard.spans.append((window.start_s, window.end_s))
         heard.rows.append(result.probabilities)
+        if result.embedding is not None:
+            heard.embeddings.append(result.embedding)
 
     def _record(self, answer: Classification, heard: WindowScores) -> None:
         for stage, seconds in heard.stages.items():
@@ -212,15 +212,3 @@ class Classifier:
         self._metrics.confidence.observe(answer.confidence)
         for warning in answer.warnings:
             self._metrics.warnings.labels(warning.code).inc()
-
-
-def can_exit_early(rows: list[WindowProbabilities], remaining: int) -> bool:
-    """Whether the remaining windows cannot change the best genre of the mean: each moves the lead of one genre over
-    another by at most 1, so a lead over `remaining` in the sum cannot be lost.
-
-    The genre alone is certain: the mean, and with it confidence and decision, would still move.
-    """
-    if not rows:
-        return False
-    second, first = np.sort(np.sum(rows, axis=0))[-2:]
-    return bool(first - second > remaining)

@@ -1,5 +1,6 @@
-"""The interface of a backend: windows in, probabilities out."""
+"""The interface of a backend: windows in, probabilities and embeddings out."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,20 @@ Windows = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
 """float32 (n, labels), calibrated, columns in the order of the artefact's labels."""
 
+Embeddings = npt.NDArray[np.float32]
+"""float32 (n, dimensions): what the model's classifier gets, pooled over each window's time."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of n windows.
+
+    embeddings: None of a model without one linear classifier, and of graphs that earlier versions exported.
+    """
+
+    probabilities: Probabilities
+    embeddings: Embeddings | None = None
+
 
 class Backend(Protocol):
     """Computes a model on a device. Blocks; one thread calls it."""
@@ -18,8 +33,11 @@ class Backend(Protocol):
     name: str
     """Name for `/model` and the metrics, such as `openvino-bf16`."""
 
+    note: str | None
+    """Why the model is not computed in the best way there is; None where it is."""
+
     max_batch: int
     """Windows that are worth computing together on this device."""
 
-    def probabilities(self, windows: Windows) -> Probabilities:
-        """Probabilities of windows that are normalised as the model wants them. A row never depends on its batch."""
+    def infer(self, windows: Windows) -> Outputs:
+        """The outputs for windows that are normalised as the model wants them. A row never depends on its batch."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.audio import Waveform, normalise
 from service.errors import NonFiniteScores, StartupError
-from service.inference.backend import Backend, Probabilities, Windows
+from service.inference.backend import Backend, Embeddings, Outputs, Probabilities, Windows
 from service.model.artefact import Artefact
 from service.runtime.resources import lower_priority
 
@@ -21,11 +21,12 @@ _SPEED_SMOOTHING = 0.2
 class WindowResult:
     """The answer to one window.
 
-    probabilities: float32 (labels,). queue_s: seconds that the window waited for its turn. inference_s: seconds that
-    its batch was computed.
+    probabilities: float32 (labels,). embedding: float32 (dimensions,), None of a backend that answers none.
+    queue_s: seconds that the window waited for its turn. inference_s: seconds that its batch was computed.
     """
 
     probabilities: Probabilities
+    embedding: Embeddings | None
     queue_s: float
     inference_s: float
 
@@ -33,14 +34,14 @@ class WindowResult:
 @dataclass(eq=False)
 class _Job:
     window: Waveform
-    answer: asyncio.Future[tuple[Probabilities, float]]
+    answer: asyncio.Future[tuple[Probabilities, Embeddings | None, float]]
 
 
 class Engine:
     """A loaded, warm model that any number of requests share.
 
-    Building it computes two windows, so that the first request finds everything allocated, and `speed` (seconds of
-    audio computed per second) a first value. Blocks for that long. Raises StartupError when the model answers NaN.
+    Building it computes two windows, so that the first request finds everything allocated, and `throughput` (seconds
+    of audio computed per second) a first value. Blocks for that long. Raises StartupError when the model answers NaN.
     max_batch: windows computed together; by default what the backend thinks best.
     max_wait_s: how long a batch that is not full waits for more windows, of this request or of others.
     note: why the backend is not the one that this machine promises.
@@ -65,9 +66,10 @@ class Engine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=lower_priority)
         noise = np.random.default_rng(0).standard_normal((1, artefact.window.samples)).astype(np.float32)
         self._thread.submit(self._time, noise).result()
-        rows, elapsed_s = self._thread.submit(self._time, noise).result()
-        if not np.isfinite(rows).all():
+        outputs, elapsed_s = self._thread.submit(self._time, noise).result()
+        if not np.isfinite(outputs.probabilities).all():
             raise StartupError(f"{artefact.model_id} answers noise with NaN: its weights are damaged. Train it again.")
+        self.answers_embeddings = outputs.embeddings is not None
         self.throughput = artefact.window.length_s / elapsed_s
 
     async def probabilities(self, windows: Windows) -> Probabilities:
@@ -85,8 +87,8 @@ class Engine:
         self._jobs.append(job)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        probabilities, inference_s = await job.answer
-        return WindowResult(probabilities, time.perf_counter() - started - inference_s, inference_s)
+        probabilities, embedding, inference_s = await job.answer
+        return WindowResult(probabilities, embedding, time.perf_counter() - started - inference_s, inference_s)
 
     def close(self) -> None:
         """Compute nothing more; what waits is dropped."""
@@ -102,7 +104,7 @@ class Engine:
                 continue
             try:
                 windows = np.stack([job.window for job in jobs])
-                rows, elapsed_s = await loop.run_in_executor(self._thread, self._time, windows)
+                outputs, elapsed_s = await loop.run_in_executor(self._thread, self._time, windows)
             except Exception as error:
                 for job in jobs:
                     if not job.answer.done():
@@ -111,11 +113,13 @@ class Engine:
             self.throughput += _SPEED_SMOOTHING * (
                 len(jobs) * self.artefact.window.length_s / elapsed_s - self.throughput
             )
-            for job, row in zip(jobs, rows, strict=True):
+            for index, job in enumerate(jobs):
                 if job.answer.done():
                     continue
-                if np.isfinite(row).all():
-                    job.answer.set_result((row, elapsed_s))
+                probabilities = outputs.probabilities[index]
+                if np.isfinite(probabilities).all():
+                    embedding = None if outputs.embeddings is None else outputs.embeddings[index]
+                    job.answer.set_result((probabilities, embedding, elapsed_s))
                 else:
                     job.answer.set_exception(NonFiniteScores())
 
@@ -128,8 +132,8 @@ class Engine:
                 jobs.append(job)
         return jobs
 
-    def _time(self, windows: Windows) -> tuple[Probabilities, float]:
+    def _time(self, windows: Windows) -> tuple[Outputs, float]:
         started = time.perf_counter()
         if self.artefact.do_normalize:
             windows = np.stack([normalise(window) for window in windows])
-        return self.backend.probabilities(windows), time.perf_counter() - started
+        return self.backend.infer(windows), time.perf_counter() - started

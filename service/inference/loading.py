@@ -12,7 +12,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from service.inference.backend import Backend
 from service.inference.engine import Engine
 from service.model.artefact import Artefact, read_artefact
-from service.model.graph import ConversionError, graph_of
+from service.model.graphs.locate import ConversionError, locate
 from service.model.hub import fetch
 from service.runtime.resources import available_cpus, lower_priority
 from service.settings import Settings
@@ -41,7 +41,8 @@ def load_engine(settings: Settings) -> Engine:
     choice, note = choose(settings.backend)
     backend = load_backend(choice, artefact, settings.cpu_threads or available_cpus())
     max_wait_s = settings.max_batch_wait_ms / 1_000
-    engine = Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=note)
+    notes = " ".join(filter(None, (note, backend.note))) or None
+    engine = Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=notes)
     logger.info(
         "model ready",
         extra={
@@ -69,15 +70,16 @@ def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
     if choice == "torch":
         return _torch(artefact, threads)
     try:
-        graph = graph_of(artefact)
+        located = locate(artefact)
     except ConversionError as error:
         if choice == "openvino":
             raise
         logger.warning("OpenVINO cannot run this model; torch runs it, slower.", extra={"reason": str(error)})
         return _torch(artefact, threads)
     from service.inference.openvino_backend import OpenVINOBackend
+    from service.model.graphs.runner import best_precision
 
-    return OpenVINOBackend(graph, artefact, threads)
+    return OpenVINOBackend(located, artefact, threads, best_precision())
 
 
 def _torch(artefact: Artefact, threads: int) -> Backend:

@@ -1,48 +1,45 @@
-"""The model as an OpenVINO graph: three times as fast as transformers on a CPU, and without importing torch."""
-
-from pathlib import Path
-
-import numpy as np
-import openvino
+"""The model as OpenVINO graphs: several times as fast as transformers on a CPU, and without importing torch."""
 
 from service.errors import StartupError
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Windows
 from service.model.artefact import Artefact
-from service.model.layout import INT8_GRAPH
+from service.model.graphs.encoder import GraphError
+from service.model.graphs.locate import Located
+from service.model.graphs.runner import GraphRunner
+from service.model.layout import WholeGraph
+
+_WHOLE = (
+    "The model runs as one graph: its repo holds no other, or its feature encoder cannot be computed in tiles. "
+    "python -m training.export makes the faster ones where there are such."
+)
+
+_PIPELINED_THREADS = 8
+"""From so many threads on, windows are worth computing together. With 16 threads this makes 8 windows 1.15 times as
+fast, with 2 and 4 no faster (`python -m tests.benchmarks.tiles`)."""
+
+_PIPELINED_WINDOWS = 4
 
 
 class OpenVINOBackend:
-    """A graph compiled for this CPU: in bf16 where the CPU computes in it, else in float32. In an int8 graph this holds
-    for what was not quantised.
+    """The graphs of a model on `threads` cores. precision: of what is not in 8 bits, `bf16` or `f32`."""
 
-    graph: float32 (n, samples) to (n, labels). One stream of `threads` threads: a window at a time is done soonest,
-    and as many windows in an hour as with any other division of the cores.
-    """
-
-    max_batch = 1
-
-    def __init__(self, graph: Path, artefact: Artefact, threads: int) -> None:
-        core = openvino.Core()
-        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        try:
-            model = core.read_model(graph)
-            model.reshape([1, artefact.window.samples])
-        except RuntimeError as error:
-            raise StartupError(
-                f"The OpenVINO graph of {artefact.model_id} cannot be read. Export it again with python -m "
-                "training.export, and push the model again."
-            ) from error
-        options = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-        }
+    def __init__(self, located: Located, artefact: Artefact, threads: int, precision: str) -> None:
+        is_whole = isinstance(located.graphs, WholeGraph)
+        self.name = "openvino-int8" if located.precision == "int8" else f"openvino-{precision}"
+        self.note = _WHOLE if is_whole else None
+        self.max_batch = _PIPELINED_WINDOWS if threads >= _PIPELINED_THREADS and not is_whole else 1
         self._artefact = artefact
-        self.name = "openvino-int8" if graph == artefact.folder / INT8_GRAPH else f"openvino-{precision}"
-        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        try:
+            self._runner = GraphRunner(located.graphs, artefact.window.samples, threads, precision)
+            if self._runner.labels != len(artefact.labels):
+                raise GraphError(f"they know {self._runner.labels} genres and config.json {len(artefact.labels)}")
+        except GraphError as error:
+            raise StartupError(
+                f"The OpenVINO graphs of {artefact.model_id} cannot be used: {error}. Export them again with "
+                "python -m training.export, and push the model again."
+            ) from error
 
-    def probabilities(self, windows: Windows) -> Probabilities:
-        """See `Backend.probabilities`."""
-        logits = np.concatenate([self._request.infer([window[None]])[0] for window in windows])
-        return self._artefact.probabilities(logits.astype(np.float32))
+    def infer(self, windows: Windows) -> Outputs:
+        """See `Backend.infer`."""
+        logits, embeddings = self._runner.infer(windows)
+        return Outputs(self._artefact.probabilities(logits), embeddings)

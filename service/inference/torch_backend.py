@@ -2,8 +2,9 @@
 
 import torch
 
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Windows
 from service.model.artefact import Artefact
+from service.model.graphs.cutting import LogitsAndEmbedding
 from service.model.weights import load_model
 
 
@@ -13,6 +14,8 @@ class TorchBackend:
     On a GPU in bfloat16 where it has that: in float16 a loud input, or large weights, pass the largest number, 65504.
     """
 
+    note: str | None = None
+
     def __init__(self, artefact: Artefact, threads: int) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = _half_precision() if self._device.type == "cuda" else torch.float32
@@ -21,14 +24,14 @@ class TorchBackend:
         self.max_batch = 16 if self._device.type == "cuda" else 1
         torch.set_num_threads(threads)
         self._artefact = artefact
-        self._model = load_model(artefact).to(self._device, self._dtype)
+        self._model = LogitsAndEmbedding(load_model(artefact)).to(self._device, self._dtype)
 
     @torch.inference_mode()
-    def probabilities(self, windows: Windows) -> Probabilities:
-        """See `Backend.probabilities`."""
+    def infer(self, windows: Windows) -> Outputs:
+        """See `Backend.infer`."""
         inputs = torch.from_numpy(windows).to(self._device, self._dtype)
-        logits = self._model(inputs).logits.float().cpu().numpy()
-        return self._artefact.probabilities(logits)
+        logits, *embeddings = (output.float().cpu().numpy() for output in self._model(inputs))
+        return Outputs(self._artefact.probabilities(logits), embeddings[0] if embeddings else None)
 
 
 def _half_precision() -> torch.dtype:

@@ -26,19 +26,18 @@ from service.model.hub_errors import explain_refusal
 logger = logging.getLogger(__name__)
 
 # What serving reads. Weights only as safetensors: the other formats are pickles, which run code when they are loaded.
+# And only those at the top of the repo: a Trainer's checkpoints lie in folders, and hold weights of their own.
 _FILES = [
     layout.CONFIG,
     layout.FEATURE_EXTRACTOR,
     layout.PROCESSOR,
     layout.SERVING,
-    "*.safetensors",
-    "*.safetensors.index.json",
+    *layout.WEIGHTS,
+    "model-*-of-*.safetensors",
     f"{layout.GRAPH_FOLDER}/*.xml",
     f"{layout.GRAPH_FOLDER}/*.bin",
+    f"{layout.GRAPH_FOLDER}/*.safetensors",
 ]
-
-# Only at the top of the repo: a Trainer's checkpoints lie in folders, and hold weights of their own.
-_NOT_FILES = ["*/*.safetensors", "*/*.json"]
 
 # huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.
 _STALL_S = 30.0
@@ -94,7 +93,7 @@ def _pull(model_id: str, revision: str) -> Snapshot:
         # Asked for its errors alone: with anything in the cache, the download hides that the Hub refuses.
         HfApi().model_info(model_id, revision=revision)
         # By branch, not by commit, as only then the cache remembers which commit the branch was at.
-        folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=_FILES, ignore_patterns=_NOT_FILES))
+        folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=_FILES))
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         if reason := _lasting_reason(error, model_id, revision):
             raise StartupError(reason) from error
@@ -128,7 +127,6 @@ def _cached(model_id: str, revision: str) -> Path | None:
                 model_id,
                 revision=revision,
                 allow_patterns=_FILES,
-                ignore_patterns=_NOT_FILES,
                 local_files_only=True,
             )
         )

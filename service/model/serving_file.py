@@ -48,7 +48,8 @@ class ServingFile(BaseModel):
 
 def stamp_graphs(folder: Path) -> None:
     """Write the checksums of a model folder's graphs into its serving.json: the service runs no others."""
-    graphs = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted((folder / GRAPH_FOLDER).iterdir())}
+    files = sorted(path for path in (folder / GRAPH_FOLDER).rglob("*") if path.is_file())
+    graphs = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
     serving = ServingFile.model_validate_json((folder / SERVING).read_bytes())
     serving.model_copy(update={"graphs": graphs}).write(folder)
 

@@ -40,21 +40,3 @@ def load_model(artefact: Artefact) -> torch.nn.Module:
         )
     loaded: torch.nn.Module = model.eval()
     return loaded
-
-
-def load_logits(artefact: Artefact) -> torch.nn.Module:
-    """The model as a function of normalised waveforms, float32 (n, samples), to logits (n, labels).
-
-    Raises what `load_model` raises.
-    """
-    return _Logits(load_model(artefact))
-
-
-class _Logits(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(input_values).logits
-        return logits

@@ -4,12 +4,11 @@ import shutil
 from pathlib import Path
 
 import datasets
-import openvino
 from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
 from transformers.utils.logging import disable_progress_bar
 
 from service.audio import WindowSpec
-from service.model.layout import GRAPH, INT8_GRAPH
+from service.model.layout import GRAPH_FOLDER, INT8_GRAPH_FOLDER, TiledGraphs
 from service.model.serving_file import ServingFile, stamp_graphs
 from tests.benchmarks.clips import clips
 from training.publishing import artefact
@@ -34,12 +33,12 @@ def save(folder: Path) -> None:
 
 
 def quantised(folder: Path) -> Path:
-    """A copy of the folder with an int8 graph, which random weights are in no state to be refused for."""
+    """A copy of the folder with int8 graphs, which random weights are in no state to be refused for."""
     copy = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-int8")))
     rows = [{"audio": {"bytes": clip, "path": None}} for clip in clips()]
     ranged = datasets.Dataset.from_list(rows)
-    graph = quantise(copy / GRAPH, ranged, WindowSpec(SAMPLING_RATE, WINDOW_S))
-    openvino.save_model(graph, copy / INT8_GRAPH, compress_to_fp16=False)
+    float32 = TiledGraphs.inside(copy / GRAPH_FOLDER)
+    quantise(float32, copy / INT8_GRAPH_FOLDER, ranged, WindowSpec(SAMPLING_RATE, WINDOW_S))
     stamp_graphs(copy)
     return copy
 

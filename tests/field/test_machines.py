@@ -20,8 +20,6 @@ SPELLED: list[tuple[dict[str, str], dict[str, object]]] = [
     ({"LOG_FORMAT": "JSON"}, {"log_format": "json"}),
     ({"BACKEND": "OpenVINO"}, {"backend": "openvino"}),
     ({"PORT": " 9000\n"}, {"port": 9000}),
-    ({"EARLY_EXIT": "False "}, {"early_exit": False}),
-    ({"EARLY_EXIT": "off"}, {"early_exit": False}),
     ({"MODEL_REVISION": " main "}, {"model_revision": "main"}),
     ({"METRICS_PORT": "tcp://10.0.0.7:9090"}, {"metrics_port": None}),
     ({"METRICS_PORT": "udp://[fd00::7]:9090"}, {"metrics_port": None}),

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForAudioClassification
 
 from service.errors import NonFiniteScores, StartupError
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine, WindowResult
 from service.inference.loading import load_backend
 from service.model.artefact import Artefact, read_artefact
@@ -128,7 +128,7 @@ def test_multi_label_model_answers_sigmoid_scores(folder: Path) -> None:
     with torch.inference_mode():
         expected = torch.sigmoid(model(torch.from_numpy(windows)).logits / 2.0).numpy()
     for choice in ("torch", "openvino"):
-        probabilities = load_backend(choice, artefact, threads=1).probabilities(windows)
+        probabilities = load_backend(choice, artefact, threads=1).infer(windows).probabilities
         assert np.abs(probabilities - expected).max() < 1e-2
 
 
@@ -149,12 +149,13 @@ class OverflowingBackend:
     """Answers NaN to loud windows, as half precision does."""
 
     name = "overflowing"
+    note: str | None = None
     max_batch = 4
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         rows = np.full((len(windows), len(GENRES)), 1 / 3, np.float32)
         rows[np.abs(windows).max(axis=1) > 1_000] = np.nan
-        return rows
+        return Outputs(rows)
 
 
 def test_scores_that_are_not_finite_are_an_error_of_their_window_alone(folder: Path) -> None:

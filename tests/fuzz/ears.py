@@ -17,7 +17,7 @@ from service.app import create_app
 from service.audio import WindowSpec, window_starts
 from service.decoding.pool import DecoderPool
 from service.errors import AudioError
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.artefact import Artefact
@@ -99,11 +99,12 @@ class Ears:
 
 class _Backend:
     name = "fixed"
+    note: str | None = None
     max_batch = 1
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         assert np.isfinite(windows).all()
-        return np.tile(np.array([0.6, 0.4], np.float32), (len(windows), 1))
+        return Outputs(np.tile(np.array([0.6, 0.4], np.float32), (len(windows), 1)))
 
 
 def _application(processes: int) -> FastAPI:

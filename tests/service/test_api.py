@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.audio import WindowSpec
 from service.classification.classifier import Classifier
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine
 from service.model.artefact import read_artefact
 from service.settings import Settings
@@ -60,6 +60,7 @@ class GatedBackend:
     """Answers the same for everything, when its gate is open; fails when it is told to."""
 
     name = "gated"
+    note: str | None = None
     max_batch = 1
 
     def __init__(self) -> None:
@@ -67,12 +68,12 @@ class GatedBackend:
         self.gate.set()
         self.error: Exception | None = None
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         assert self.gate.wait(10)
         if self.error:
             raise self.error
         row = np.array([0.91] + [0.01] * 9, np.float32)
-        return np.tile(row, (len(windows), 1))
+        return Outputs(np.tile(row, (len(windows), 1)))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="music-genre-long-") as folder:
         home = Path(folder)
         save(home / "model", ("jazz", "metal"))
-        contender = ours(MAX_UPLOAD_MB="1000", REQUEST_DEADLINE_S="300", MAX_QUEUE_S="20000", EARLY_EXIT="false")
+        contender = ours(MAX_UPLOAD_MB="1000", REQUEST_DEADLINE_S="300", MAX_QUEUE_S="20000")
         with running(contender, home / "model", home) as server:
             for _ in range(4):
                 _post(server.url, encode(sweep(35.0), "flac"))

@@ -112,12 +112,12 @@ def publish(hub: HubStandIn, repo_id: str, model_folder: Path, *, with_graph: bo
     """Push a model folder, by default with the graph that training would have exported: to convert takes seconds."""
     # Imported late: huggingface_hub reads HF_ENDPOINT when it is imported, and conftest sets it after importing this.
     from service.model.artefact import read_artefact
-    from service.model.graph import graph_of
+    from service.model.graphs.locate import locate
     from service.model.layout import GRAPH_FOLDER
 
     files = {path.name: path.read_bytes() for path in model_folder.iterdir()}
     if with_graph:
-        graph = graph_of(read_artefact(model_folder, model_id=model_folder.name, revision=None))
-        files |= {f"{GRAPH_FOLDER}/{path.name}": path.read_bytes() for path in graph.parent.iterdir()}
+        located = locate(read_artefact(model_folder, model_id=model_folder.name, revision=None))
+        files |= {f"{GRAPH_FOLDER}/{path.name}": path.read_bytes() for path in located.graphs.files}
     hub.create_repo(repo_id, **options)
     hub.commit(repo_id, files)

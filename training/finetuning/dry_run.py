@@ -18,6 +18,7 @@ from training.data.splits import Split
 from training.finetuning import encoder_cache
 from training.finetuning.encoder_cache import EncodedClips, Size
 from training.finetuning.experiment import Experiment
+from training.finetuning.frozen_encoder import features
 from training.finetuning.model import load_model
 from training.finetuning.trainer import build, validation
 
@@ -88,7 +89,7 @@ def _encode_s(windows: ClipWindows, model: PreTrainedModel, *, bf16: bool) -> fl
     """Seconds for one window, decoding included."""
     few = Subset(windows, range(min(_WINDOWS, len(windows))))
     loader = DataLoader(few, batch_size=1, collate_fn=default_data_collator)
-    ends = [time.perf_counter() for _ in encoder_cache.features(loader, model, bf16=bf16)]
+    ends = [time.perf_counter() for _ in features(loader, model, bf16=bf16)]
     # The first one warms up.
     return (ends[-1] - ends[0]) / max(1, len(ends) - 1)
 

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from training.data.clips import Clips
 from training.data.inputs import ClipWindows, EpochSeeded, Inputs
 from training.errors import TrainingError
 from training.evaluation.predictions import Labels
+from training.finetuning.frozen_encoder import features
 
 logger = logging.getLogger(__name__)
 
@@ -127,15 +128,6 @@ def bypass(model: PreTrainedModel) -> torch.nn.Module:
     encoder = model.base_model.get_submodule("feature_extractor")
     model.base_model.feature_extractor = _Bypass()
     return encoder
-
-
-def features(batches: Iterable[Inputs], model: PreTrainedModel, *, bf16: bool) -> Iterator[torch.Tensor]:
-    """Output of the encoder for batches of windows: bfloat16 (n, channels, frames), on the CPU."""
-    encoder = model.base_model.get_submodule("feature_extractor").eval()
-    for batch in batches:
-        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            encoded = encoder(batch["input_values"].to(model.device))
-        yield encoded.to("cpu", torch.bfloat16)
 
 
 class _Bypass(torch.nn.Module):

@@ -6,13 +6,13 @@ from pathlib import Path
 from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
 
 from service.model.artefact import read_artefact
-from service.model.convert import convert
-from service.model.layout import GRAPH, GRAPH_FOLDER
+from service.model.graphs.conversion import convert
+from service.model.layout import GRAPH_FOLDER, Graphs
 from service.model.serving_file import ServingFile, stamp_graphs
 
 
 def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, serving: ServingFile) -> None:
-    """Write model, extractor, serving.json and the exported graph. Called on one process only.
+    """Write model, extractor, serving.json and the exported graphs. Called on one process only.
 
     Not `Trainer.save_model`, which adds training_args.bin: a pickle with settings of this machine.
     """
@@ -23,16 +23,17 @@ def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtract
         weights.chmod(0o644)
     extractor.save_pretrained(folder)
     serving.write(folder)
-    export_graph(folder)
+    export_graphs(folder)
 
 
-def export_graph(folder: Path) -> None:
-    """Write the OpenVINO graph of a saved model, so that serving converts nothing, and its checksums.
+def export_graphs(folder: Path) -> Graphs:
+    """Write the OpenVINO graphs of a saved model, so that serving converts nothing, and their checksums.
 
-    The graph is made of the saved weights: the trained object still computes in the Trainer's mixed precision. Graphs
-    of an earlier model are deleted, its int8 graph included.
+    They are made of the saved weights: the trained object still computes in the Trainer's mixed precision. Graphs
+    of an earlier model are deleted, those in int8 included.
     """
     shutil.rmtree(folder / GRAPH_FOLDER, ignore_errors=True)
     (folder / GRAPH_FOLDER).mkdir(parents=True)
-    convert(read_artefact(folder, model_id=folder.name, revision=None), folder / GRAPH)
+    graphs = convert(read_artefact(folder, model_id=folder.name, revision=None), folder / GRAPH_FOLDER)
     stamp_graphs(folder)
+    return graphs

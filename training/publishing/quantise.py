@@ -1,17 +1,23 @@
-"""An int8 graph of the model, made after training, and the proof that it answers as the float one does."""
+"""Graphs of the model in int8, made after training, and the proof that they answer as those in floats do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 import openvino
+import torch
 from tqdm import tqdm
 
 from service.audio import DEFAULT_MAX_WINDOWS, WindowSpec, normalise, read_recording
 from service.model.calibration import calibrated_probabilities
+from service.model.graphs.encoder import TiledEncoder
+from service.model.graphs.runner import GraphRunner, best_precision
+from service.model.graphs.tiling import Tiling, tile_frames
+from service.model.layout import Graphs, TiledGraphs, WholeGraph
 from training.data.clips import open_clip
 
 CALIBRATION_CLIPS = 100
@@ -26,7 +32,7 @@ Windows = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A float32 graph and its int8 form on the same clips, each answered from the mean over its windows as served.
+    """The graphs in float32 and in int8 on the same clips, each answered from the mean over its windows as served.
 
     accuracy: by precision, in 0..1. agreement: the share of clips with the same best genre as in float32, by precision.
     """
@@ -44,33 +50,36 @@ class Comparison:
         )
 
 
-def quantise(graph: Path, clips: datasets.Dataset, window: WindowSpec) -> openvino.Model:
-    """The graph with weights and activations in 8 bits where that is known to be safe (NNCF's post-training
-    quantisation), ranges measured on the clips."""
-    # It takes seconds to import.
-    import nncf
+def quantise(graphs: Graphs, folder: Path, clips: datasets.Dataset, window: WindowSpec) -> Graphs:
+    """Write the graphs with weights and activations in 8 bits where that is known to be safe (NNCF's post-training
+    quantisation) into a folder; the ranges are measured on a window of each clip, as it comes to each graph."""
+    folder.mkdir()
+    windows = [windows[0] for windows in _windows(clips, window, 1, "Measuring ranges")]
+    if isinstance(graphs, WholeGraph):
+        made = WholeGraph.inside(folder)
+        _quantise(graphs.graph, made.graph, [window[None] for window in windows])
+        return made
+    tiled = TiledGraphs.inside(folder)
+    tiling = Tiling.load(graphs.tiling)
+    tiling.save(tiled.tiling)
+    _quantise(graphs.encoder, tiled.encoder, [_middle_tile(tiling, window) for window in windows])
+    encoder = TiledEncoder(graphs, window.samples, torch.get_num_threads(), "f32")
+    _quantise(graphs.transformer, tiled.transformer, [encoder.features(window) for window in windows])
+    return tiled
 
-    batches = (windows[:1] for windows in _windows(clips, window, 1, "Measuring ranges"))
-    calibration = nncf.Dataset(list(batches))
-    return nncf.quantize(openvino.Core().read_model(graph), calibration, subset_size=len(clips))
 
-
-def compare(graph: Path, quantised: openvino.Model, clips: datasets.Dataset, window: WindowSpec) -> Comparison:
+def compare(float32: Graphs, int8: Graphs, clips: datasets.Dataset, window: WindowSpec) -> Comparison:
     """Answer the clips in float32, in bf16 where this CPU has it, and in int8."""
-    core = openvino.Core()
-    reduced = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    ways = {"float32": (core.read_model(graph), "f32")}
-    if reduced == "bf16":
-        ways["bf16"] = (core.read_model(graph), reduced)
-    ways["int8"] = (quantised, reduced)
-    compiled = {
-        name: core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-        for name, (model, precision) in ways.items()
+    best = best_precision()
+    ways = {"float32": (float32, "f32"), "int8": (int8, best)} | ({"bf16": (float32, best)} if best == "bf16" else {})
+    runners = {
+        name: GraphRunner(graphs, window.samples, torch.get_num_threads(), precision)
+        for name, (graphs, precision) in ways.items()
     }
-    answers: dict[str, list[int]] = {name: [] for name in compiled}
+    answers: dict[str, list[int]] = {name: [] for name in runners}
     for windows in _windows(clips, window, DEFAULT_MAX_WINDOWS, "Comparing"):
-        for name, model in compiled.items():
-            logits = np.concatenate([model([window[None]])[0] for window in windows])
+        for name, runner in runners.items():
+            logits, _ = runner.infer(windows)
             answers[name].append(int(calibrated_probabilities(logits, 1.0).mean(axis=0).argmax()))
     exact, references = np.asarray(answers["float32"]), np.asarray(clips["genre"])
     return Comparison(
@@ -78,6 +87,21 @@ def compare(graph: Path, quantised: openvino.Model, clips: datasets.Dataset, win
         accuracy={name: float(np.mean(np.asarray(given) == references)) for name, given in answers.items()},
         agreement={name: float(np.mean(np.asarray(given) == exact)) for name, given in answers.items()},
     )
+
+
+def _quantise(graph: Path, made: Path, inputs: list[Any]) -> None:
+    # It takes seconds to import.
+    import nncf
+
+    model = nncf.quantize(openvino.Core().read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs))
+    openvino.save_model(model, made, compress_to_fp16=False)
+
+
+def _middle_tile(tiling: Tiling, window: npt.NDArray[np.float32]) -> Any:
+    """The inputs of the encoder's graph for a tile out of the middle of a window."""
+    tiles = list(tiling.tiles(window, tile_frames(tiling.frames(len(window)), 1)))
+    scales = tiling.first_layer.normalisation(window) if tiling.first_layer else ()
+    return (tiles[len(tiles) // 2][1][None, None], *scales)
 
 
 def _windows(clips: datasets.Dataset, window: WindowSpec, max_windows: int, title: str) -> Iterator[Windows]:

@@ -1,4 +1,4 @@
-"""One request's story: how much is listened to, and what becomes of it when nobody waits any more."""
+"""One request: how much of its recording is computed, and what becomes of one that nobody waits for any more."""
 
 import asyncio
 import io
@@ -8,17 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from starlette.requests import Request
 
 from service.api.routes import cancel_on_disconnect
 from service.audio import WindowSpec
 from service.classification.admission import Admission
-from service.classification.classifier import Bounds, Classifier, can_exit_early
+from service.classification.classifier import Bounds, Classifier
 from service.decoding.pool import DecoderPool
-from service.errors import ClientGone, DeadlineExceeded
-from service.inference.backend import Probabilities, Windows
+from service.errors import ClientGone, DeadlineExceeded, InvalidParameter
+from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.artefact import Artefact
@@ -34,14 +32,16 @@ class FixedBackend:
 
     row: tuple[float, float] = _CONFIDENT
     name: str = "fixed"
+    note: str | None = None
     max_batch: int = 1
     computed: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         assert self.gate.wait(10)
         self.computed += len(windows)
-        return np.tile(np.array(self.row, np.float32), (len(windows), 1))
+        row, embedding = np.array([self.row, (3, 1)], np.float32)
+        return Outputs(*(np.tile(values, (len(windows), 1)) for values in (row, embedding)))
 
 
 @pytest.fixture
@@ -54,7 +54,6 @@ def backend() -> FixedBackend:
 def classifier(
     backend: FixedBackend,
     *,
-    early_exit: bool = True,
     max_analysed_s: float = 60,
     deadline_s: float = 10,
     admission: Admission | None = None,
@@ -73,7 +72,7 @@ def classifier(
         graphs={},
         defaulted_fields=(),
     )
-    bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s, early_exit=early_exit)
+    bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s)
     metrics = Metrics()
     decoders = DecoderPool(1, metrics, wall_s=deadline_s)
     made = Classifier(admission or Admission(1_000, deadline_s), decoders, metrics, bounds)
@@ -86,40 +85,25 @@ def classify(classifier: Classifier, waveform: Waveform, *, timeline: bool = Fal
     return asyncio.run(classifier.classify(io.BytesIO(encode(waveform, "wav")), timeline=timeline))
 
 
-@settings(deadline=None, max_examples=200)
-@given(
-    heard=st.lists(st.lists(st.floats(0.001, 1), min_size=4, max_size=4), min_size=1, max_size=6),
-    rest=st.lists(st.lists(st.floats(0.001, 1), min_size=4, max_size=4), max_size=6),
-)
-def test_what_is_settled_stays(heard: list[list[float]], rest: list[list[float]]) -> None:
-    rows = [np.array(row, np.float32) / np.float32(sum(row)) for row in heard]
-    later = [np.array(row, np.float32) / np.float32(sum(row)) for row in rest]
-    if can_exit_early(rows, len(later)):
-        assert np.mean(rows, axis=0).argmax() == np.mean(rows + later, axis=0).argmax()
-
-
-def test_doubt_is_not_settled() -> None:
-    even = np.array([0.5, 0.5], np.float32)
-    assert not can_exit_early([even, even], 0)
-    assert not can_exit_early([], 0)
-    assert can_exit_early([np.array([0.95, 0.05], np.float32)] * 2, 1)
-    assert not can_exit_early([np.array([0.95, 0.05], np.float32)] * 2, 2)
-
-
-@pytest.mark.parametrize(
-    ("row", "early_exit", "windows"),
-    # 0.8 ahead after each of five: settled with 0.8 k > 5 - k, which three windows are the first to reach.
-    [(_CONFIDENT, True, 3), (_CONFIDENT, False, 5), ((0.55, 0.45), True, 5)],
-)
-def test_listening_stops_once_the_genre_is_settled(
-    backend: FixedBackend, row: tuple[float, float], early_exit: bool, windows: int
-) -> None:
-    backend.row = row
-    answer = classify(classifier(backend, early_exit=early_exit), sweep(20))
-    assert backend.computed == windows
-    assert answer.analysed_s == windows
+def test_the_answer_is_the_mean_of_windows_over_the_whole_recording(backend: FixedBackend) -> None:
+    answer = classify(classifier(backend), sweep(20))
+    assert backend.computed == answer.analysed_s == 5
     assert answer.duration_s == 20
     assert answer.genre == "jazz"
+    assert answer.embedding is None
+
+
+def test_an_embedding_is_the_mean_over_the_windows(backend: FixedBackend) -> None:
+    made = classifier(backend)
+    answer = asyncio.run(made.classify(io.BytesIO(encode(sweep(20), "wav")), embedding=True))
+    assert answer.embedding == [3.0, 1.0]
+
+
+def test_an_embedding_that_the_model_does_not_answer_is_refused(backend: FixedBackend) -> None:
+    made = classifier(backend)
+    made.engine.answers_embeddings = False
+    with pytest.raises(InvalidParameter, match="no embedding"):
+        asyncio.run(made.classify(io.BytesIO(encode(sweep(20), "wav")), embedding=True))
 
 
 def test_a_timeline_covers_the_whole_recording(backend: FixedBackend) -> None:
@@ -151,7 +135,7 @@ def test_without_being_asked_there_is_no_timeline(backend: FixedBackend) -> None
 
 def test_a_cancelled_request_computes_no_further_window_and_frees_its_place(backend: FixedBackend) -> None:
     admission = Admission(1_000, deadline_s=10)
-    made = classifier(backend, early_exit=False, admission=admission)
+    made = classifier(backend, admission=admission)
 
     async def cancel() -> None:
         backend.gate.clear()

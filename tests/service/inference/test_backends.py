@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    Data2VecAudioConfig,
+    Data2VecAudioForSequenceClassification,
     HubertConfig,
     HubertForSequenceClassification,
     HubertModel,
     PreTrainedModel,
+    SEWConfig,
+    SEWForSequenceClassification,
+    UniSpeechConfig,
+    UniSpeechForSequenceClassification,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForSequenceClassification,
@@ -28,7 +36,9 @@ from service.errors import StartupError
 from service.inference.loading import Choice, load_backend
 from service.inference.torch_backend import TorchBackend
 from service.model.artefact import Artefact, read_artefact
-from service.model.graph import graph_of
+from service.model.graphs.cutting import LogitsAndEmbedding, UncuttableError, cut
+from service.model.graphs.locate import Located, locate
+from service.model.layout import TiledGraphs
 from tests.support.audio_files import sweep
 
 _SIZES: dict[str, Any] = {
@@ -47,6 +57,18 @@ _KINDS: dict[str, Callable[[], PreTrainedModel]] = {
     "hubert": lambda: HubertForSequenceClassification(HubertConfig(**_SIZES)),
     "wav2vec2": lambda: Wav2Vec2ForSequenceClassification(Wav2Vec2Config(**_SIZES)),
     "wavlm": lambda: WavLMForSequenceClassification(WavLMConfig(**_SIZES)),
+    "unispeech": lambda: UniSpeechForSequenceClassification(UniSpeechConfig(**_SIZES)),
+    "data2vec": lambda: Data2VecAudioForSequenceClassification(Data2VecAudioConfig(**_SIZES)),
+    "sew": lambda: SEWForSequenceClassification(
+        SEWConfig(**_SIZES, squeeze_factor=2, conv_stride=(5, 2, 2, 2, 2, 2, 2), conv_kernel=(10, 3, 3, 3, 3, 2, 2))
+    ),
+    "layer norm and biases": lambda: Wav2Vec2ForSequenceClassification(
+        Wav2Vec2Config(**_SIZES, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True)
+    ),
+    "group norm and biases": lambda: HubertForSequenceClassification(HubertConfig(**_SIZES, conv_bias=True)),
+    "other strides and kernels": lambda: HubertForSequenceClassification(
+        HubertConfig(**_SIZES | {"conv_dim": (16, 8, 24), "conv_stride": (7, 3, 8), "conv_kernel": (11, 5, 9)})
+    ),
 }
 _WINDOWS = np.stack([normalise(sweep(3, 16_000)), normalise(sweep(3, 16_000)[::-1])])
 _TOLERANCE = {"torch-cpu-float32": 1e-5, "openvino-f32": 1e-5, "openvino-bf16": 0.01}
@@ -75,42 +97,91 @@ def test_probabilities_are_those_of_transformers(tmp_path: Path, kind: str, choi
     with torch.inference_mode():
         inputs = extractor(list(_WINDOWS), sampling_rate=16_000, return_tensors="pt")
         expected = model(**inputs).logits.softmax(-1).numpy()
-    np.testing.assert_allclose(backend.probabilities(_WINDOWS), expected, atol=_TOLERANCE[backend.name])
+    np.testing.assert_allclose(backend.infer(_WINDOWS).probabilities, expected, atol=_TOLERANCE[backend.name])
 
 
 @pytest.mark.parametrize("choice", ["torch", "openvino"])
 def test_a_window_is_answered_the_same_alone_and_among_others(tmp_path: Path, choice: Choice) -> None:
     backend = load_backend(choice, _artefact(tmp_path, _KINDS["hubert"]()), threads=1)
-    together = backend.probabilities(_WINDOWS)
-    reversed_ = backend.probabilities(_WINDOWS[::-1].copy())[::-1]
-    alone = np.concatenate([backend.probabilities(window[None]) for window in _WINDOWS])
+    together = backend.infer(_WINDOWS).probabilities
+    reversed_ = backend.infer(_WINDOWS[::-1].copy()).probabilities[::-1]
+    alone = np.concatenate([backend.infer(window[None]).probabilities for window in _WINDOWS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_allclose(reversed_, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["torch", "openvino"])
+def test_embeddings_are_what_the_classifier_gets(tmp_path: Path, choice: Choice) -> None:
+    model = _KINDS["hubert"]().eval()
+    outputs = load_backend(choice, _artefact(tmp_path, model), threads=1).infer(_WINDOWS)
+    assert outputs.embeddings is not None
+    assert outputs.embeddings.shape == (2, 16)
+    with torch.inference_mode():
+        logits = model.classifier(torch.from_numpy(outputs.embeddings))
+    np.testing.assert_allclose(logits.softmax(-1), outputs.probabilities, atol=0.01)
 
 
 def test_a_model_is_converted_once(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(graph_of, [artefact, artefact])
+        first, second = pool.map(locate, [artefact, artefact])
     assert first == second
-    made = first.stat().st_mtime_ns
-    assert graph_of(artefact).stat().st_mtime_ns == made
-    assert sorted(path.name for path in first.parent.iterdir()) == ["model.bin", "model.xml"]
-    assert list(first.parent.parent.glob("converting-*")) == []
+    assert isinstance(first.graphs, TiledGraphs)
+    made = first.graphs.encoder.stat().st_mtime_ns
+    assert locate(artefact) == first
+    assert first.graphs.encoder.stat().st_mtime_ns == made
+    folder = first.graphs.encoder.parent
+    assert sorted(folder.iterdir()) == sorted(first.graphs.files)
+    assert list(folder.parent.glob("converting-*")) == []
 
 
-def test_a_graph_in_the_repo_is_used_as_it_is(tmp_path: Path) -> None:
+def test_graphs_in_the_repo_are_used_as_they_are(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
+    made = locate(artefact).graphs
     (tmp_path / "openvino").mkdir()
-    shipped = tmp_path / "openvino" / "model.xml"
-    for path in graph_of(artefact).parent.iterdir():
-        shutil.copy(path, shipped.parent / path.name)
-    assert graph_of(artefact) == shipped
+    for path in made.files:
+        shutil.copy(path, tmp_path / "openvino")
+    assert locate(artefact) == Located(TiledGraphs.inside(tmp_path / "openvino"), "float32")
+
+
+def test_one_graph_of_an_earlier_version_still_serves_and_says_so(tmp_path: Path) -> None:
+    model = _KINDS["hubert"]().eval()
+    artefact = _artefact(tmp_path, model)
+    (tmp_path / "openvino").mkdir()
+    _earlier_graph(model, tmp_path / "openvino" / "model.xml")
+    backend = load_backend("openvino", artefact, threads=1)
+    outputs = backend.infer(_WINDOWS)
+    expected = _torch(artefact).infer(_WINDOWS).probabilities
+    np.testing.assert_allclose(outputs.probabilities, expected, atol=_TOLERANCE[backend.name])
+    assert outputs.embeddings is None
+    assert backend.note
+    assert "one graph" in backend.note
+
+
+def _earlier_graph(model: torch.nn.Module, path: Path) -> None:
+    """Write the graph that version 0.9 did: logits alone."""
+    module = LogitsAndEmbedding(model)
+    module.classifier = None
+    module.model = model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = openvino.convert_model(module, example_input=torch.zeros(1, _WINDOWS.shape[1]))
+    made.reshape([-1, _WINDOWS.shape[1]])
+    openvino.save_model(made, path)
+
+
+def test_a_model_that_cannot_be_cut_is_one_graph(tmp_path: Path) -> None:
+    """Its first layer normalises the channels in two groups."""
+    model = _KINDS["hubert"]().eval()
+    norm = torch.nn.GroupNorm(2, 16)
+    model.base_model.feature_extractor.conv_layers[0].layer_norm = norm
+    with pytest.raises(UncuttableError, match="several channels together"):
+        cut(model)
 
 
 def test_service_with_a_graph_never_imports_torch_its_page_included(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
-    graph_of(artefact)
+    locate(artefact)
     script = (
         "import sys; from pathlib import Path; from service.model.artefact import read_artefact;"
         "from service.inference.loading import load_backend; from service.inference.engine import Engine;"
@@ -126,9 +197,9 @@ def test_service_with_a_graph_never_imports_torch_its_page_included(tmp_path: Pa
 
 def test_the_temperature_divides_the_logits(tmp_path: Path) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())
-    plain = _torch(artefact).probabilities(_WINDOWS)
+    plain = _torch(artefact).infer(_WINDOWS).probabilities
     (tmp_path / "serving.json").write_text('{"schema_version": 1, "temperature": 2.0}')
-    flat = _torch(read_artefact(tmp_path, model_id="m", revision=None)).probabilities(_WINDOWS)
+    flat = _torch(read_artefact(tmp_path, model_id="m", revision=None)).infer(_WINDOWS).probabilities
     expected = np.sqrt(plain) / np.sqrt(plain).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(flat, expected, atol=1e-5)
 
@@ -137,7 +208,7 @@ def test_weights_under_the_names_of_older_releases(tmp_path: Path) -> None:
     """Most of the Hub's HuBERTs were saved before torch renamed the weight norm of the positional convolution."""
     model = _KINDS["hubert"]().eval()
     artefact = _artefact(tmp_path, model)
-    expected = _torch(artefact).probabilities(_WINDOWS)
+    expected = _torch(artefact).infer(_WINDOWS).probabilities
     renamed = {
         name.replace("parametrizations.weight.original0", "weight_g").replace(
             "parametrizations.weight.original1", "weight_v"
@@ -146,7 +217,7 @@ def test_weights_under_the_names_of_older_releases(tmp_path: Path) -> None:
     }
     assert any(name.endswith("weight_g") for name in renamed)
     save_file(renamed, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    np.testing.assert_allclose(_torch(artefact).probabilities(_WINDOWS), expected, atol=1e-6)
+    np.testing.assert_allclose(_torch(artefact).infer(_WINDOWS).probabilities, expected, atol=1e-6)
 
 
 def test_a_missing_mask_embedding_is_no_fault(tmp_path: Path) -> None:
@@ -155,7 +226,7 @@ def test_a_missing_mask_embedding_is_no_fault(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "model.safetensors")
     del weights["hubert.masked_spec_embed"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    assert _torch(artefact).probabilities(_WINDOWS).shape == (2, 3)
+    assert _torch(artefact).infer(_WINDOWS).probabilities.shape == (2, 3)
 
 
 def test_a_base_model_is_refused(tmp_path: Path) -> None:
@@ -164,7 +235,7 @@ def test_a_base_model_is_refused(tmp_path: Path) -> None:
         _torch(artefact)
 
 
-@pytest.mark.parametrize("load", [_torch, graph_of])
+@pytest.mark.parametrize("load", [_torch, locate])
 @pytest.mark.parametrize("damage", ["cut off", "no tensors", "other shapes"])
 def test_weights_that_do_not_load_are_refused(tmp_path: Path, damage: str, load: Callable[[Artefact], object]) -> None:
     artefact = _artefact(tmp_path, _KINDS["hubert"]())

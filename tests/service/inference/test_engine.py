@@ -12,7 +12,7 @@ import pytest
 from service.audio import WindowSpec
 from service.classification.admission import Admission
 from service.errors import AudioTooLong, Overloaded
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Probabilities, Windows
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
 
@@ -22,16 +22,17 @@ class RecordingBackend:
     """Answers one-hot and notes the first sample of each window; waits at the gate when it is closed."""
 
     name: str = "recording"
+    note: str | None = None
     max_batch: int = 1
     batches: list[int] = field(default_factory=list)
     order: list[float] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         assert self.gate.wait(10)
         self.order += [float(window[0]) for window in windows]
         self.batches.append(len(windows))
-        return np.eye(2, dtype=np.float32)[np.zeros(len(windows), np.int64)]
+        return Outputs(np.eye(2, dtype=np.float32)[np.zeros(len(windows), np.int64)])
 
 
 @pytest.fixture
@@ -123,11 +124,12 @@ def test_speed_follows_the_machine(engine: Engine, backend: RecordingBackend) ->
 
 class SlowBackend:
     name = "slow"
+    note: str | None = None
     max_batch = 1
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         threading.Event().wait(0.01)
-        return np.full((len(windows), 2), 0.5, np.float32)
+        return Outputs(np.full((len(windows), 2), 0.5, np.float32))
 
 
 def test_windows_of_several_requests_are_computed_together(artefact: Artefact, backend: RecordingBackend) -> None:
@@ -171,9 +173,10 @@ def test_an_error_of_the_backend_reaches_every_request_of_the_batch_and_no_other
 
 class BrokenBackend:
     name = "broken"
+    note: str | None = None
     max_batch = 2
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         raise RuntimeError("out of luck")
 
 

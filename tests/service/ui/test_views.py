@@ -17,7 +17,7 @@ from service.classification.admission import Admission
 from service.classification.classifier import Classifier
 from service.classification.occlusion import SEGMENTS, Evidence, Segment, occlude
 from service.errors import AudioError, NotReady, Overloaded
-from service.inference.backend import Probabilities, Windows
+from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine
 from service.schemas import Classification, ModelReference, RecordingWarning, Score, Span
 from service.ui.examples import examples
@@ -181,10 +181,10 @@ def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
 class LoudFourthTenth(FixedBackend):
     """Hears jazz where the fourth tenth of the window is loud."""
 
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         tenth = windows.shape[1] // 10
         loudness = np.minimum(np.abs(windows[:, 3 * tenth : 4 * tenth]).mean(axis=1), 0.8)
-        return np.stack([loudness + 0.1, 0.9 - loudness], axis=1).astype(np.float32)
+        return Outputs(np.stack([loudness + 0.1, 0.9 - loudness], axis=1).astype(np.float32))
 
 
 def test_evidence_is_where_the_genre_was_heard() -> None:
@@ -252,7 +252,7 @@ def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) 
 
 
 def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
-    made = classifier(backend, early_exit=False)
+    made = classifier(backend)
     # A second a second: ten are allowed.
     made.engine.throughput = 1.0
     last = heard(made, sweep(20))[-1]
@@ -264,9 +264,9 @@ def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBacken
 
 
 class SlowBackend(FixedBackend):
-    def probabilities(self, windows: Windows) -> Probabilities:
+    def infer(self, windows: Windows) -> Outputs:
         time.sleep(0.1)
-        return super().probabilities(windows)
+        return super().infer(windows)
 
 
 def test_nobody_reads_an_upload_after_its_visitor_left() -> None:

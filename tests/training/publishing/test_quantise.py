@@ -1,4 +1,4 @@
-"""An int8 graph is written when it answers as the float one does, and the service takes no other."""
+"""Int8 graphs are written when they answer as those in floats do, and the service takes no others."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from service.errors import StartupError
 from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
-from service.model.graph import graph_of
+from service.model.graphs.locate import locate
 from tests.support.audio_files import encode
 from tests.support.processes import run
 from training import export
@@ -46,7 +46,7 @@ def test_the_service_runs_the_int8_graph(finished: Path) -> None:
     rng = np.random.default_rng(1)
     tone = np.sin(2 * np.pi * 300 * np.arange(_RATE) / _RATE) * 2**0.5
     windows = np.stack([tone, rng.standard_normal(_RATE)]).astype(np.float32)
-    assert [artefact.labels[row.argmax()] for row in backend.probabilities(windows)] == ["tone", "noise"]
+    assert [artefact.labels[row.argmax()] for row in backend.infer(windows).probabilities] == ["tone", "noise"]
 
 
 def test_the_card_says_what_was_compared(finished: Path) -> None:
@@ -65,17 +65,17 @@ def test_a_graph_that_serving_json_does_not_name_is_not_used(finished: Path) -> 
     serving.write_text(json.dumps(content))
     artefact = read_artefact(finished / "model", model_id="you/genre", revision=None)
     serving.write_text(named)
-    assert graph_of(artefact).name == "model.xml"
+    assert locate(artefact).precision == "float32"
 
 
-@pytest.mark.parametrize("name", ["int8.xml", "int8.bin"])
+@pytest.mark.parametrize("name", ["int8/encoder.xml", "int8/transformer.bin", "int8/tiling.safetensors"])
 def test_a_graph_with_other_content_is_refused(finished: Path, name: str) -> None:
     path = finished / "model" / "openvino" / name
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     artefact = read_artefact(finished / "model", model_id="you/genre", revision=None)
     with pytest.raises(StartupError, match=f"openvino/{name} of you/genre is not the file that serving.json names"):
-        graph_of(artefact)
+        locate(artefact)
     path.write_bytes(content)
 
 
@@ -83,18 +83,19 @@ def test_a_graph_that_is_none_is_refused(model_folder: Path, tmp_path: Path) -> 
     (tmp_path / "openvino").mkdir()
     for path in model_folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "openvino" / "model.xml").write_text("<html>")
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / "openvino" / name).write_text("<html>")
     artefact = read_artefact(tmp_path, model_id="you/genre", revision=None)
-    with pytest.raises(StartupError, match="The OpenVINO graph of you/genre cannot be read"):
+    with pytest.raises(StartupError, match="The OpenVINO graphs of you/genre cannot be used: model.xml cannot be read"):
         load_backend("auto", artefact, threads=1)
 
 
 def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> None:
     assert export.main([str(finished)]) == 0
     files = sorted(path.name for path in (finished / "model" / "openvino").iterdir())
-    assert files == ["model.bin", "model.xml"]
+    assert files == ["encoder.bin", "encoder.xml", "tiling.safetensors", "transformer.bin", "transformer.xml"]
     assert "int8" not in (finished / "model" / "serving.json").read_text()
-    openvino.Core().read_model(finished / "model" / "openvino" / "model.xml")
+    openvino.Core().read_model(finished / "model" / "openvino" / "encoder.xml")
 
 
 def test_a_run_of_an_older_version_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Finds the OpenVINO graph of a model: shipped in its repo, cached, or converted on first use."""
+"""Finds the OpenVINO graphs of a model: shipped in its repo, cached, or converted on first use."""
 
 import errno
 import hashlib
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,53 +16,74 @@ from huggingface_hub import constants
 
 from service.errors import StartupError
 from service.model.artefact import Artefact
-from service.model.convert import EXIT_NO_MODEL
-from service.model.layout import GRAPH, INT8_GRAPH, graph_weights
+from service.model.graphs.conversion import EXIT_NO_MODEL
+from service.model.layout import Graphs, TiledGraphs, WholeGraph, graph_candidates
 from service.model.serving_file import sha256
 
 logger = logging.getLogger(__name__)
 
 _CONVERSION_TIMEOUT_S = 900
 
+# Raised when the graphs that this version converts are others than those of an earlier one.
+_FORMAT = "2"
+
 
 class ConversionError(Exception):
     """OpenVINO cannot make a graph of a model that is sound."""
 
 
-def graph_of(artefact: Artefact) -> Path:
-    """The graph that the repo ships, in int8 if it has one; else one that is converted once for this commit and these
-    library versions.
+@dataclass(frozen=True)
+class Located:
+    """The graphs of a model that this machine shall run.
+
+    precision: of what is stored, `int8` or `float32`.
+    """
+
+    graphs: Graphs
+    precision: str
+
+
+def locate(artefact: Artefact) -> Located:
+    """The graphs that the repo ships, in int8 if it has those; else such as are converted once for this commit and
+    these library versions.
 
     Takes seconds when it has to convert. Raises StartupError when the model is none or a shipped graph is damaged,
     ConversionError when the model has parts that OpenVINO does not know.
     """
-    for name in (INT8_GRAPH, GRAPH):
-        # An int8 graph that serving.json does not name is left over from another model.
-        if (artefact.folder / name).is_file() and (name in artefact.graphs or name == GRAPH):
-            _verify(artefact, name)
-            return artefact.folder / name
+    for precision, candidates in graph_candidates(artefact.folder).items():
+        for graphs in candidates:
+            main = graphs.files[0]
+            # An int8 graph that serving.json does not name is left over from another model.
+            if main.is_file() and (precision != "int8" or _path(artefact, main) in artefact.graphs):
+                _verify(artefact, graphs)
+                return Located(graphs, precision)
     cache = _cache(artefact) / _key(artefact)
-    graph = cache / "model.xml"
-    if not graph.is_file():
+    if not cache.is_dir():
         _convert_into(cache, artefact)
-    return graph
+    tiled = TiledGraphs.inside(cache)
+    return Located(tiled if tiled.encoder.is_file() else WholeGraph.inside(cache), "float32")
 
 
-def _verify(artefact: Artefact, name: str) -> None:
-    """Compare the graph's two files with their checksums in serving.json, where it has any."""
-    for path in (name, graph_weights(name)):
-        file, expected = artefact.folder / path, artefact.graphs.get(path)
-        if expected and not (file.is_file() and sha256(file) == expected):
+def _verify(artefact: Artefact, graphs: Graphs) -> None:
+    """Compare the files with their checksums in serving.json, where it has any."""
+    for file in graphs.files:
+        path = _path(artefact, file)
+        expected = artefact.graphs.get(path)
+        if not file.is_file() or (artefact.graphs and sha256(file) != expected):
             raise StartupError(
-                f"{path} of {artefact.model_id} is not the file that serving.json names. Export the graph again with "
+                f"{path} of {artefact.model_id} is not the file that serving.json names. Export the graphs again with "
                 "python -m training.export, and push the model again."
             )
 
 
+def _path(artefact: Artefact, file: Path) -> str:
+    return file.relative_to(artefact.folder).as_posix()
+
+
 def _key(artefact: Artefact) -> str:
-    """A hash of everything that decides the graph. The revision of a local folder is a hash of its content."""
+    """A hash of everything that decides the graphs. The revision of a local folder is a hash of its content."""
     libraries = [f"{name}-{version(name)}" for name in ("openvino", "torch", "transformers")]
-    parts = [artefact.model_id, artefact.revision, str(artefact.window.samples), *libraries]
+    parts = [_FORMAT, artefact.model_id, artefact.revision, str(artefact.window.samples), *libraries]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -74,7 +96,7 @@ def _cache(artefact: Artefact) -> Path:
         if not (cache / _key(artefact)).exists() and shutil.disk_usage(cache).free < _most_bytes(artefact):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        logger.warning("HF_HOME cannot be written or is full: the graph is converted anew at each start.")
+        logger.warning("HF_HOME cannot be written or is full: the graphs are converted anew at each start.")
         return Path(tempfile.mkdtemp(prefix="music-genre-graph-"))
     return cache
 
@@ -86,24 +108,24 @@ def _most_bytes(artefact: Artefact) -> int:
 
 def _convert_into(cache: Path, artefact: Artefact) -> None:
     """Convert beside the cache, then rename: no process ever reads half a graph, and of two the first wins."""
-    logger.info("converting the model to an OpenVINO graph, once")
+    logger.info("converting the model to OpenVINO graphs, once")
     with tempfile.TemporaryDirectory(dir=cache.parent, prefix="converting-") as folder:
-        made = Path(folder, "graph")
+        made = Path(folder, "graphs")
         made.mkdir()
-        _run(artefact, made / "model.xml")
+        _run(artefact, made)
         try:
             made.rename(cache)
         except OSError:
-            if not (cache / "model.xml").is_file():
+            if not cache.is_dir():
                 raise
 
 
-def _run(artefact: Artefact, graph: Path) -> None:
+def _run(artefact: Artefact, graphs: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
     try:
         # The command is ours; only paths are put into it.
         result = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "service.model.convert", artefact.folder, graph, artefact.model_id],
+            [sys.executable, "-m", "service.model.graphs.conversion", artefact.folder, graphs, artefact.model_id],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
