@@ -62,7 +62,7 @@ bench-train: env ## Measure an epoch by the course's recipe and by the best one 
 
 bench-recipes: env ## Measure what each training option is worth (an hour).
 	mkdir -p runs
-	$(BIN)/python -m tests.benchmarks.recipes --json runs/recipes.jsonl
+	$(BIN)/python -m tests.benchmarks.training.recipes --json runs/recipes.jsonl
 
 fuzz: env ## Decode 10,000 mutated files and 2,000 headers; harmful ones are kept in runs/fuzz (minutes).
 	$(BIN)/python -m tests.fuzz

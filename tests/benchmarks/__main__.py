@@ -17,12 +17,12 @@ from typing import ParamSpec, TypeVar
 from tests.benchmarks.children import one_clip, save_model
 from tests.benchmarks.clips import clips
 from tests.benchmarks.effort import FULL, QUICK, Effort
-from tests.benchmarks.lengths import lengths
+from tests.benchmarks.http.lengths import lengths
+from tests.benchmarks.http.over_http import over_http
+from tests.benchmarks.http.servers import ours, running
+from tests.benchmarks.http.starting import starting
 from tests.benchmarks.measuring import machine
-from tests.benchmarks.over_http import over_http
 from tests.benchmarks.report import Section
-from tests.benchmarks.servers import ours, running
-from tests.benchmarks.starting import starting
 
 P = ParamSpec("P")
 T = TypeVar("T")

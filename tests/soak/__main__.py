@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.benchmarks.servers import Server, ours, running
+from tests.benchmarks.http.servers import Server, ours, running
 from tests.soak.clients import Clients
 from tests.soak.watch import Watch, say
 from tests.support.audio_files import encode, sweep

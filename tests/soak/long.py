@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from tests.benchmarks.clips import recording
-from tests.benchmarks.servers import ours, running
+from tests.benchmarks.http.servers import ours, running
 from tests.soak.watch import say
 from tests.support.audio_files import encode, sweep
 from tests.support.process_tree import forget_peaks, peak_mb, usage

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.benchmarks.children import save_model
 from tests.benchmarks.clips import clips
+from tests.benchmarks.http.servers import Server, ours, running
 from tests.benchmarks.measuring import quantile
-from tests.benchmarks.servers import Server, ours, running
 from tests.soak.clients import Clients
 from tests.soak.watch import Watch, say
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from tests.benchmarks.servers import Server
+from tests.benchmarks.http.servers import Server
 
 _TIMEOUT_S = 300
 _RETRY_S = 0.05

@@ -48,8 +48,8 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
-NAIVE = Contender("FastAPI + pipeline", "tests.benchmarks.naive_server", "/livez", "/livez")
-LITSERVE = Contender("LitServe + pipeline", "tests.benchmarks.litserve_server", "/health", "/health")
+NAIVE = Contender("FastAPI + pipeline", "tests.benchmarks.http.naive_server", "/livez", "/livez")
+LITSERVE = Contender("LitServe + pipeline", "tests.benchmarks.http.litserve_server", "/health", "/health")
 
 
 def ours(**settings: str) -> Contender:

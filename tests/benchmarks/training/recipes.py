@@ -1,4 +1,4 @@
-"""What each option of the training recipe is worth: `python -m tests.benchmarks.recipes [--json FILE]`.
+"""What each option of the training recipe is worth: `python -m tests.benchmarks.training.recipes [--json FILE]`.
 
 A small HuBERT, trained beforehand to tell five genres of other synthetic clips, is fine-tuned with one option at a time
 and three seeds each, and tested on synthetic clips that nothing was trained on. Prints a Markdown table.
@@ -53,7 +53,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recipes", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.training.recipes", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write each run here, a line each; none that is there runs again"
     )

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.benchmarks.effort import Effort
-from tests.benchmarks.load import Load, for_seconds, load, probe
+from tests.benchmarks.http.load import Load, for_seconds, load, probe
+from tests.benchmarks.http.servers import IMPATIENT, LITSERVE, NAIVE, Server, contenders, running
 from tests.benchmarks.measuring import median, own_process, quantile
 from tests.benchmarks.report import Row, Section
-from tests.benchmarks.servers import IMPATIENT, LITSERVE, NAIVE, Server, contenders, running
 
 _PROBED_CLIENTS = 8
 

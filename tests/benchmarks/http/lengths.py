@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tests.benchmarks.clips import recording
 from tests.benchmarks.effort import Effort
-from tests.benchmarks.load import Load, load
+from tests.benchmarks.http.load import Load, load
+from tests.benchmarks.http.servers import Server, ours, running
 from tests.benchmarks.measuring import median, memory_mb
 from tests.benchmarks.report import Row, Section
-from tests.benchmarks.servers import Server, ours, running
 
 
 def lengths(model: Path, effort: Effort, logs: Path) -> Section:

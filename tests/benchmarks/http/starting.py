@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.effort import Effort
-from tests.benchmarks.load import for_seconds, load
+from tests.benchmarks.http.load import for_seconds, load
+from tests.benchmarks.http.servers import Server, ours, running
 from tests.benchmarks.measuring import median, memory_mb
 from tests.benchmarks.report import Row, Section
-from tests.benchmarks.servers import Server, ours, running
 
 _BACKENDS = ("openvino", "torch")
 _SETTLE_S = 1.0
