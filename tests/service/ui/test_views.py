@@ -1,33 +1,22 @@
 """The parts of the page, without a browser: words, colours, pictures, tables and code."""
 
-import asyncio
 import csv
 import io
 import re
-import time
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.audio import Window
-from service.classification.admission import Admission
-from service.classification.classifier import Classifier
-from service.classification.occlusion import SEGMENTS, Evidence, Segment, occlude
+from service.classification.occlusion import Evidence, Segment
 from service.errors import AudioError, NotReady, Overloaded
-from service.inference.backend import Outputs, Windows
-from service.inference.engine import Engine
 from service.schemas import Classification, ModelReference, RecordingWarning, Score, Span
 from service.ui.examples import examples
-from service.ui.session import LISTENERS, PartialAnswer, QueuedUpdate, WaitingLine, listen
 from service.ui.views import answer, multi_upload, results_table, spectrogram, timeline, wording
 from service.ui.views.figures import colours
 from service.ui.views.snippets import snippets
 from tests.conftest import GENRES
-from tests.service.classification.test_classifier import FixedBackend, classifier
-from tests.support.audio_files import Waveform, encode, sweep
 
 RATE = 16_000
 NO_PEAKS = np.empty((0, 2), np.float32)
@@ -176,116 +165,6 @@ def test_a_spectrogram_shows_a_tone_where_it_is() -> None:
     assert low.mean(axis=1).argmax() < 20 < 60 < high.mean(axis=1).argmax()
     assert low.max() == 0
     assert low.min() >= -80.1
-
-
-class LoudFourthTenth(FixedBackend):
-    """Hears jazz where the fourth tenth of the window is loud."""
-
-    def infer(self, windows: Windows) -> Outputs:
-        tenth = windows.shape[1] // 10
-        loudness = np.minimum(np.abs(windows[:, 3 * tenth : 4 * tenth]).mean(axis=1), 0.8)
-        return Outputs(np.stack([loudness + 0.1, 0.9 - loudness], axis=1).astype(np.float32))
-
-
-def test_evidence_is_where_the_genre_was_heard() -> None:
-    backend = LoudFourthTenth()
-    backend.gate.set()
-    artefact = replace(classifier(backend).engine.artefact, do_normalize=False)
-    noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
-
-    async def look() -> Evidence:
-        return await occlude(Engine(artefact, backend), Window(10.0, 11.0, noise), "jazz")
-
-    found = asyncio.run(look())
-    assert found.probability > 0.8
-    assert len(found.segments) == SEGMENTS
-    assert (found.segments[0].start_s, found.segments[-1].end_s) == (10.0, 11.0)
-    assert all(first.end_s == second.start_s for first, second in zip(found.segments, found.segments[1:], strict=False))
-    assert max(found.segments, key=lambda segment: segment.probability_drop).start_s == pytest.approx(10.33, abs=0.07)
-    elsewhere = [segment for segment in found.segments if segment.end_s < 10.25 or segment.start_s > 10.45]
-    assert all(segment.probability_drop == pytest.approx(0) for segment in elsewhere)
-
-
-def heard(made: Classifier, waveform: Waveform) -> list[PartialAnswer]:
-    """What the page is told of a recording, without waiting."""
-
-    async def collect() -> list[PartialAnswer]:
-        updates = [update async for update in listen(made, io.BytesIO(encode(waveform, "wav")), WaitingLine())]
-        assert all(isinstance(update, PartialAnswer) for update in updates)
-        return [update for update in updates if isinstance(update, PartialAnswer)]
-
-    return asyncio.run(collect())
-
-
-@pytest.fixture
-def backend() -> FixedBackend:
-    backend = FixedBackend()
-    backend.gate.set()
-    return backend
-
-
-def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> None:
-    made = classifier(backend)
-    last = heard(made, sweep(7.5))[-1]
-    assert last.finished
-    expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True))
-    assert last.answer == expected
-    assert 0 <= last.peaks[0, 0] < 0.1
-    assert 7 < last.peaks[-1, 0] < 7.5
-
-
-def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) -> None:
-    made, line = classifier(backend), WaitingLine()
-
-    async def wait() -> list[QueuedUpdate | PartialAnswer]:
-        with ExitStack() as others:
-            before = [others.enter_context(line.place()) for _ in range(LISTENERS + 1)]
-            assert [ahead() for ahead in before] == [0] * LISTENERS + [1]
-            updates = listen(made, io.BytesIO(encode(sweep(2), "wav")), line)
-            seen = [await anext(updates)]
-        return [*seen, *[update async for update in updates]]
-
-    first, *rest = asyncio.run(wait())
-    assert first == QueuedUpdate("In line: 2 recordings before yours. It starts by itself.")
-    assert isinstance(rest[-1], PartialAnswer)
-    assert rest[-1].finished
-
-
-def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
-    made = classifier(backend)
-    # A second a second: ten are allowed.
-    made.engine.throughput = 1.0
-    last = heard(made, sweep(20))[-1]
-    assert last.finished
-    assert last.answer.duration_s == 20
-    assert last.answer.analysed_s == 5
-    assert last.answer.timeline is not None
-    assert [span.start_s for span in last.answer.timeline] == [0, 4.75, 9.5, 14.25, 19]
-
-
-class SlowBackend(FixedBackend):
-    def infer(self, windows: Windows) -> Outputs:
-        time.sleep(0.1)
-        return super().infer(windows)
-
-
-def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
-    backend = SlowBackend()
-    backend.gate.set()
-    admission = Admission(1_000, deadline_s=60)
-    made = classifier(backend, admission=admission, deadline_s=60)
-
-    async def leave() -> None:
-        updates = listen(made, io.BytesIO(encode(sweep(20), "wav")), WaitingLine())
-        first = await anext(updates)
-        assert isinstance(first, PartialAnswer)
-        assert 0 < first.done < first.total == 20
-        assert admission.queued_s > 0
-        await updates.aclose()
-        assert admission.queued_s == 0
-
-    asyncio.run(leave())
-    assert backend.computed < 20
 
 
 @pytest.mark.parametrize("event", [None, "x", {}, {"files": 7}, {"files": [7, {}, {"name": 7, "path": "/etc/passwd"}]}])

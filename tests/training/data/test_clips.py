@@ -1,6 +1,7 @@
+"""Clips of data sets on the Hub, in archives and in folders."""
+
 import io
 import logging
-import tarfile
 from pathlib import Path
 
 import datasets
@@ -14,31 +15,12 @@ from service.audio import WindowSpec
 from tests.support import gtzan
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
+from tests.training.data.clip_folders import _arguments, _two_genres, _write_folder
 from training.arguments import DataArguments
 from training.data.clips import load_clips
 from training.data.inputs import TrainingWindows
 from training.errors import TrainingError
 from training.synthetic import render
-
-
-def _write_folder(root: Path, clips: dict[str, bytes]) -> Path:
-    for name, content in clips.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
-
-
-def _two_genres() -> dict[str, bytes]:
-    return {
-        f"genres_original/{genre}/{genre}.0000{seed}.wav": gtzan.clip(genre, seed)
-        for genre in ("jazz", "metal")
-        for seed in range(2)
-    }
-
-
-def _arguments(dataset: str | Path, revision: str = "main") -> DataArguments:
-    return DataArguments(dataset=str(dataset), dataset_revision=revision, max_duration_s=1)
 
 
 def test_gtzan_from_the_hub_as_it_really_is(hub: HubStandIn, caplog: pytest.LogCaptureFixture) -> None:
@@ -147,60 +129,6 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
         load_clips(_arguments(path))
 
 
-def test_a_genre_folder_without_clips(tmp_path: Path) -> None:
-    folder = _write_folder(tmp_path, _two_genres())
-    (folder / "genres_original" / "polka").mkdir()
-    with pytest.raises(TrainingError, match="genre folder polka .* holds no audio"):
-        load_clips(_arguments(folder))
-
-
-def test_a_genre_whose_clips_are_all_broken(tmp_path: Path) -> None:
-    broken = {f"genres_original/polka/polka.0000{seed}.wav": b"broken" for seed in range(3)}
-    folder = _write_folder(tmp_path, _two_genres() | broken)
-    with pytest.raises(TrainingError, match="genre polka has 0 usable clips"):
-        load_clips(_arguments(folder))
-
-
-def test_a_genre_with_one_clip(tmp_path: Path) -> None:
-    folder = _write_folder(tmp_path, _two_genres() | {"genres_original/polka/a.wav": gtzan.clip("pop", 0)})
-    with pytest.raises(TrainingError, match="genre polka has 1 usable clips. It needs at least two"):
-        load_clips(_arguments(folder))
-
-
-@pytest.mark.parametrize("other", ["Hip-Hop", "hip hop", "HIPHOP", "hip_hop"])
-def test_two_spellings_of_one_genre_are_refused(tmp_path: Path, other: str) -> None:
-    clips = {f"{genre}/{seed}.wav": gtzan.clip("hiphop", seed) for genre in ("hiphop", other) for seed in range(2)}
-    with pytest.raises(TrainingError, match=f"{other}.*hiphop.*|hiphop.*{other}.* look like one genre"):
-        load_clips(_arguments(_write_folder(tmp_path, clips)))
-
-
-def test_genres_without_letters_are_not_one(tmp_path: Path) -> None:
-    clips = {f"{genre}/{seed}.wav": gtzan.clip("pop", seed) for genre in ("!!!", "???") for seed in range(2)}
-    assert load_clips(_arguments(_write_folder(tmp_path, clips))).genres == ["!!!", "???"]
-
-
-def test_clips_beside_the_genre_folders_are_refused(tmp_path: Path) -> None:
-    folder = _write_folder(tmp_path / "music", _two_genres() | {"genres_original/stray.wav": gtzan.clip("pop", 0)})
-    with pytest.raises(TrainingError, match="clips lie both in genres_original and in the folder jazz inside it"):
-        load_clips(_arguments(folder))
-
-
-def test_clips_beside_the_genre_folders_of_an_archive_are_refused(tmp_path: Path) -> None:
-    folder = _write_folder(tmp_path / "music", _two_genres() | {"stray.wav": gtzan.clip("pop", 0)})
-    with tarfile.open(tmp_path / "music.tar.gz", "w:gz") as tar:
-        tar.add(folder, ".")
-    with pytest.raises(
-        TrainingError, match="clips lie both in the top folder and in the folder genres_original inside it"
-    ):
-        load_clips(_arguments(tmp_path / "music.tar.gz"))
-
-
-def test_clips_in_no_folder_at_all(tmp_path: Path) -> None:
-    folder = _write_folder(tmp_path, {f"{seed}.wav": gtzan.clip("pop", seed) for seed in range(3)})
-    with pytest.raises(TrainingError, match="lie in no genre folder. It needs folders <genre>/<clip>"):
-        load_clips(_arguments(folder))
-
-
 def test_clips_of_any_rate_and_channels_become_windows_of_one_shape(tmp_path: Path) -> None:
     stereo = np.stack([sweep(2, 44_100)] * 2, axis=1)
     files = [encode(sweep(2, rate), "wav", rate) for rate in (8_000, 22_050, 96_000)] + [encode(stereo, "wav", 44_100)]
@@ -223,17 +151,6 @@ def test_genres_that_the_base_does_not_know_are_named(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, _two_genres())
     with pytest.raises(TrainingError, match="does not know jazz; the data has no polka, pop.*--new_head"):
         load_clips(_arguments(folder), ["polka", "metal", "pop"])
-
-
-def test_a_folder_without_audio(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="holds no audio"):
-        load_clips(_arguments(tmp_path))
-
-
-def test_one_genre_alone(tmp_path: Path) -> None:
-    folder = _write_folder(tmp_path, {f"jazz/{seed}.wav": gtzan.clip("jazz", seed) for seed in range(2)})
-    with pytest.raises(TrainingError, match="at least two genres"):
-        load_clips(_arguments(folder))
 
 
 @pytest.mark.parametrize(
