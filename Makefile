@@ -39,7 +39,7 @@ check: env ## Lint, format check, types and the walls between the packages.
 	$(BIN)/lint-imports
 
 test: env ## Run the tests on all cores, with their branch coverage.
-	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report term
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report term
 
 # Screenshots: runs/browser. With MODEL_ID=runs/demo/model they show what a trained model says, and the picture in the
 # README is made anew.
