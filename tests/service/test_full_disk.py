@@ -32,7 +32,7 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_leaves_nothing(
         assert answer.status_code == 200, answer.text
         assert service.stop() == 0
     warnings = [entry["message"] for entry in service.log if entry["level"] != "INFO"]
-    assert warnings == ["HF_HOME cannot be written or is full: the graph is converted anew at each start."]
+    assert warnings == ["HF_HOME cannot be written or is full: the graphs are converted anew at each start."]
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

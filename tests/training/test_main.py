@@ -16,6 +16,10 @@ from training import push
 from training.__main__ import main
 
 _SHORT = ("--max_duration_s", "1", "--per_device_train_batch_size", "4")
+_GRAPHS = [
+    f"openvino/{name}"
+    for name in ("encoder.bin", "encoder.xml", "tiling.safetensors", "transformer.bin", "transformer.xml")
+]
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2")
 
 
@@ -50,8 +54,7 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
         "confusion_matrix.png",
         "metrics.json",
         "model.safetensors",
-        "openvino/model.bin",
-        "openvino/model.xml",
+        *_GRAPHS,
         "preprocessor_config.json",
         "serving.json",
         "training_curve.png",
@@ -59,9 +62,7 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     assert [name for name, content in files.items() if b"hf_write" in content] == []
     assert "hf_write" not in output
     serving = json.loads(files["serving.json"])
-    assert serving.pop("graphs") == {
-        name: hashlib.sha256(files[name]).hexdigest() for name in ("openvino/model.bin", "openvino/model.xml")
-    }
+    assert serving.pop("graphs") == {name: hashlib.sha256(files[name]).hexdigest() for name in _GRAPHS}
     measured = json.loads(files["metrics.json"])["splits"][0]
     assert list(measured["robustness"])[:2] == ["mp3 at 64 kb/s", "phone band"]
     assert serving.pop("temperature") == measured["temperature"]

@@ -9,6 +9,7 @@ over the whole window. The convolution is linear, however. With the patches p of
 channel of weights w and bias b has the mean w . mean(p) + b and the variance w' cov(p) w: both follow from the window.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,13 +96,14 @@ class Tiling:
             numbers |= {"first_stride": layer.stride}
             arrays = {"weight": layer.weight, "bias": layer.bias, "gamma": layer.gamma, "beta": layer.beta}
             arrays["eps"] = np.asarray([layer.eps])
-        save_file(arrays, path, metadata={name: str(number) for name, number in numbers.items()})
+        # One key: safetensors writes several in another order each time, and the same model shall give the same file.
+        save_file(arrays, path, metadata={"geometry": json.dumps(numbers)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file that `save` wrote. Raises KeyError, ValueError, OSError or SafetensorError for any other."""
         with safe_open(path, "numpy") as file:
-            numbers = {name: int(number) for name, number in file.metadata().items()}
+            numbers = {name: int(number) for name, number in json.loads((file.metadata() or {})["geometry"]).items()}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
         first_layer = None
         if arrays:
