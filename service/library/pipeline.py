@@ -42,7 +42,8 @@ def ray_running() -> Iterator[None]:
     # Ray reads these when it is imported: it sends nothing home, and tells its own progress nowhere.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Its own log lines are no news for whoever runs this; what goes wrong is raised.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     import ray.data
 
