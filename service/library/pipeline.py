@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from service.library.actor import Job, LibraryActor
+from service.library.problems import LibraryError
 from service.library.reading import hash_of
 from service.runtime.resources import available_cpus
 
@@ -25,6 +27,7 @@ _CALLS_PER_ACTOR = 2
 # Paths and rows are small: a local Ray need not take a third of the memory for them.
 _STORE_BYTES = 256 << 20
 _HASH_BLOCK = 256
+_CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -47,26 +50,43 @@ def ray_running() -> Iterator[None]:
     import ray
     import ray.data
 
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if address := os.environ.get("RAY_ADDRESS"):
+        _check_address(address)
         ray.init(address, **options)
     else:
-        ray.init(
-            "local",
-            num_cpus=available_cpus(),
-            include_dashboard=False,
-            object_store_memory=_STORE_BYTES,
-            **options,
-        )
+        # Without the dashboard, and for this machine alone.
+        options |= {"num_cpus": available_cpus(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+        ray.init("local", **options)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_options.verbose_progress = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         yield
+    except ray.exceptions.RayError as error:
+        # The last line is that of the error that a worker raised.
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise LibraryError(f"Ray gave up. {reason.partition('Error: ')[2] or reason}") from error
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raises LibraryError where nothing listens, which Ray would find out in minutes, or no node of Ray does."""
+    if "://" in address:
+        raise LibraryError(
+            f"RAY_ADDRESS={address} is no address of a node. Give the head's host:port (6379), or run this command on "
+            "the cluster, as a job."
+        )
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        # Such as "auto", the Ray of this machine.
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise LibraryError(f"Nothing listens at RAY_ADDRESS={address}. Start Ray there, or unset it.") from error
 
 
 def classify(paths: Sequence[str], job: Job, pool: Pool) -> Iterator[pa.Table]:
@@ -116,14 +136,19 @@ def _hashes(batch: pa.Table, max_bytes: int) -> pa.Table:
 
 
 def _room(pool: Pool) -> int:
-    """Actors that the cluster holds now."""
+    """Actors that the nodes hold now. Raises LibraryError where that is none."""
     import ray
 
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    rooms = [resources.get("CPU", 1) // pool.num_cpus]
-    if pool.num_gpus:
-        rooms.append(resources.get("GPU", 0) // pool.num_gpus)
-    return max(1, int(min(rooms)))
+    wanted = {"CPU": pool.num_cpus, "GPU": pool.num_gpus}
+    every = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in every if node["Alive"]]
+    room = sum(int(min(node.get(name, 0) // amount for name, amount in wanted.items() if amount)) for node in nodes)
+    if not room:
+        raise LibraryError(
+            f"No machine has {pool.num_cpus} cores and {pool.num_gpus:g} GPUs for an actor. Lower --num_cpus or "
+            "--num_gpus; where machines are still to come, say how many --actors."
+        )
+    return room
 
 
 def _blocks(paths: Sequence[str], size: int) -> list[pa.Table]:

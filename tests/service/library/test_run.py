@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.service_process import environment
 
-RUN_S = 240
+RUN_S = 150
 
 
 def command(*arguments: Path | str) -> list[str]:
@@ -167,6 +167,24 @@ def test_a_wrong_source_model_or_option_is_one_line(model_folder: Path, tmp_path
     assert no_model.stderr.startswith("error: The model repo holds no config.json")
     assert "name a SOURCE" in run(model_folder, "--out", tmp_path / "out", code=2).stderr
     assert "MODEL_ID" in run(model_folder, tmp_path, "--out", tmp_path / "out", "--model_id", "", code=2).stderr
+
+
+@pytest.mark.slow
+def test_what_ray_cannot_do_is_one_line(model_folder: Path, music: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    crowded = run(model_folder, music, "--out", out, "--num_cpus", "1000", code=1)
+    assert crowded.stderr.splitlines()[-1].startswith("error: No machine has 1000 cores and 0 GPUs for an actor.")
+    nowhere = run(model_folder, music, "--out", out, code=1, RAY_ADDRESS="127.0.0.1:1")
+    assert nowhere.stderr.splitlines()[-1].startswith("error: Nothing listens at RAY_ADDRESS=127.0.0.1:1.")
+    client = run(model_folder, music, "--out", out, code=1, RAY_ADDRESS="ray://127.0.0.1:10001")
+    assert "is no address of a node" in client.stderr.splitlines()[-1]
+    (tmp_path / "bad").mkdir()
+    for file in model_folder.iterdir():
+        (tmp_path / "bad" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "bad" / "model.safetensors").write_bytes(b"no weights")
+    broken = run(tmp_path / "bad", music, "--out", out, code=1)
+    assert broken.stderr.splitlines()[-1].startswith("error: Ray gave up.")
+    assert "Traceback" not in broken.stderr
 
 
 def test_without_ray_one_line_says_how_to_install_it(tmp_path: Path, model_folder: Path) -> None:
