@@ -9,7 +9,7 @@ DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 7 --max_dur
 	--metric_for_best_model loss --greater_is_better False --auto_precision all --no_robustness --use_cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo check test test-browser test-slow bench bench-train bench-recipes fuzz soak audit sbom lock
+.PHONY: help env demo check test test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ bench-train: env ## Measure an epoch by the course's recipe and by the best one 
 bench-recipes: env ## Measure what each training option is worth (an hour).
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks.training.recipes --json runs/recipes.jsonl
+
+bench-library: env ## Measure a library on Ray Data against the same work without it (an hour).
+	$(BIN)/python -m tests.benchmarks.library
 
 fuzz: env ## Decode 10,000 mutated files and 2,000 headers; harmful ones are kept in runs/fuzz (minutes).
 	$(BIN)/python -m tests.fuzz

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,11 +54,13 @@ def ray_running() -> Iterator[None]:
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if address := os.environ.get("RAY_ADDRESS"):
         _check_address(address)
-        ray.init(address, **options)
+        with _silent():
+            ray.init(address, **options)
     else:
         # Without the dashboard, and for this machine alone.
         options |= {"num_cpus": available_cpus(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-        ray.init("local", **options)
+        with _silent():
+            ray.init("local", **options)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -70,6 +73,21 @@ def ray_running() -> Iterator[None]:
         raise LibraryError(f"Ray gave up. {reason.partition('Error: ')[2] or reason}") from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what libraries in C print from stderr while the block runs: Ray tells there how much it will tell."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _check_address(address: str) -> None:
