@@ -44,6 +44,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     options = Options(**vars(parser.parse_args(arguments)))
     if options.source is None and not options.summary:
         parser.error("name a SOURCE: a folder, a list (.txt, .csv, .parquet) or a bucket (s3://, gs://, hf://)")
+    if "://" in str(options.out) or ":/" in str(options.out):
+        parser.error("--out is a folder of this machine; copy it to a bucket afterwards")
     return options
 
 

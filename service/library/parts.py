@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ class Provenance:
     embedding: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the output says of a recording that it has a row of."""
 
@@ -88,8 +89,8 @@ class Parts:
             table = self._read(file, _KNOWN)
             # As numbers, as Python's times have no nanoseconds.
             table = table.set_column(2, "mtime", table.column("mtime").cast(pa.int64()))
-            for path, *row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                known[path] = Known(*row)
+            for path, *row, error_type in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                known[path] = Known(*row, sys.intern(error_type) if error_type else None)
         return known
 
     def drop(self, paths: Collection[str]) -> None:

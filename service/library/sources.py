@@ -20,7 +20,7 @@ _LISTS = (".txt", ".csv", ".parquet")
 _COLUMNS = ("path", "file", "url", "filename")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listed:
     """A recording of a source. size, mtime_ns: None where the listing does not tell them."""
 

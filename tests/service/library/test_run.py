@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from service.library import options
+from service.library.parts import Parts
+from service.library.summary import summarise
 from tests.support.service_process import environment
 
 RUN_S = 150
@@ -64,7 +67,7 @@ def test_a_list_becomes_rows(music: Path, model_folder: Path, tmp_path: Path) ->
     done = run(model_folder, listed, "--out", out)
     assert "3 of 3 files" in done.stderr
     assert by_path(out, "error_type") == {"1.flac": None, "3.mp3": None, "gone.mp3": "not-found"}
-    assert run(model_folder, "--summary", "--out", out).stdout == done.stdout
+    assert summarise(Parts(out)) == done.stdout
 
 
 @pytest.mark.slow
@@ -185,6 +188,25 @@ def test_what_ray_cannot_do_is_one_line(model_folder: Path, music: Path, tmp_pat
     broken = run(tmp_path / "bad", music, "--out", out, code=1)
     assert broken.stderr.splitlines()[-1].startswith("error: Ray gave up.")
     assert "Traceback" not in broken.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--out", "results"],
+        ["music"],
+        ["music", "--out", "s3://bucket/results"],
+        ["music", "--out", "results", "--num_cpus", "0"],
+        ["music", "--out", "results", "--deadline_s", "0"],
+        ["music", "--out", "results", "--num_gpus", "-1"],
+        ["music", "--out", "results", "--max_file_mb", "many"],
+    ],
+)
+def test_a_wrong_option_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.parse(arguments)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_without_ray_one_line_says_how_to_install_it(tmp_path: Path, model_folder: Path) -> None:
