@@ -89,8 +89,8 @@ class Parts:
             table = self._read(file, _KNOWN)
             # As numbers, as Python's times have no nanoseconds.
             table = table.set_column(2, "mtime", table.column("mtime").cast(pa.int64()))
-            for path, *row, error_type in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                known[path] = Known(*row, sys.intern(error_type) if error_type else None)
+            for path, size, mtime_ns, sha256, error_type in zip(*(c.to_pylist() for c in table.columns), strict=True):
+                known[path] = Known(size, mtime_ns, sha256, error_type and sys.intern(error_type))
         return known
 
     def drop(self, paths: Collection[str]) -> None:

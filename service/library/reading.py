@@ -37,13 +37,14 @@ def open_recording(path: str, max_bytes: int) -> Opened:
     """
     try:
         return _open_here(paths.local(path), max_bytes) if paths.is_local(path) else _fetch(path, max_bytes)
+    except SourceError:
+        raise
     except httpx2.HTTPStatusError as error:
         raise _of_status(error.response.status_code) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise SourceError("unreadable", f"The file could not be fetched: {type(error).__name__}.") from error
     except OSError as error:
         raise of_os_error(error) from error
-    except (ValueError, ImportError, pa.ArrowException) as error:
+    except Exception as error:
+        # Each kind of bucket has errors of its own.
         raise SourceError("unreadable", f"The file cannot be read: {type(error).__name__}.") from error
 
 

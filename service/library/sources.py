@@ -90,8 +90,10 @@ def _bucket(url: str) -> Iterator[Listed]:
     try:
         system, path = paths.file_system(url)
         found = system.get_file_info(pyarrow.fs.FileSelector(path, recursive=True))
-    except (OSError, ImportError, ValueError) as error:
-        raise LibraryError(f"{url} cannot be listed: {str(error).splitlines()[0][:200]}") from error
+    except Exception as error:
+        # Each kind of bucket has errors of its own.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LibraryError(f"{url} cannot be listed: {reason[:200]}") from error
     for info in found:
         if info.type == pyarrow.fs.FileType.File and _is_audio(info.base_name):
             yield Listed(prefix + info.path, info.size, info.mtime_ns)

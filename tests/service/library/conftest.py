@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from service.library.actor import Job, LibraryActor
-from service.library.recording import RecordingLimits
-from service.model.artefact import read_artefact
 from tests.support.audio_files import encode, sweep
+
+if TYPE_CHECKING:
+    from service.library.actor import Job, LibraryActor
 
 
 @pytest.fixture(scope="module")
-def job(model_folder: Path) -> Job:
+def job(model_folder: Path) -> "Job":
+    # Imported late: huggingface_hub reads HF_ENDPOINT when it is imported, and tests/conftest.py sets it afterwards.
+    from service.library.actor import Job
+    from service.library.recording import RecordingLimits
+    from service.model.artefact import read_artefact
+
     return Job(
         model_id=str(model_folder),
         model_revision="main",
@@ -27,7 +33,9 @@ def job(model_folder: Path) -> Job:
 
 
 @pytest.fixture(scope="module")
-def actor(job: Job) -> Iterator[LibraryActor]:
+def actor(job: "Job") -> Iterator["LibraryActor"]:
+    from service.library.actor import LibraryActor
+
     actor = LibraryActor(job)
     yield actor
     actor.close()

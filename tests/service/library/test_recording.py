@@ -19,8 +19,10 @@ from starlette.testclient import TestClient
 from service.library.actor import Job, LibraryActor
 from service.library.problems import LibraryError
 from service.library.schema import SCHEMA
+from service.library.sources import list_recordings
 from tests.service.application import application, wait_until_ready
 from tests.support.audio_files import encode, sweep
+from tests.support.hub_stand_in import HubStandIn
 
 SONG = encode(sweep(3.0), "flac")
 
@@ -142,6 +144,16 @@ def test_recordings_of_a_bucket_are_rows_too(actor: LibraryActor) -> None:
     good, gone = rows(actor, "memory://bucket/a b.flac", "memory://bucket/gone.flac")
     assert (good["error_type"], good["size"]) == (None, len(SONG))
     assert gone["error_type"] == "not-found"
+
+
+def test_recordings_of_a_repo_on_the_hub_are_rows_too(actor: LibraryActor, hub: HubStandIn) -> None:
+    hub.create_repo("you/library-music")
+    hub.commit("you/library-music", {"rock/a b.flac": SONG, "README.md": b"# Music"})
+    (listed,) = list_recordings("hf://you/library-music")
+    assert listed.size == len(SONG)
+    (row,) = rows(actor, listed.path)
+    assert (row["error_type"], row["sha256"]) == (None, hashlib.sha256(SONG).hexdigest())
+    assert [found.path for found in list_recordings("hf://you/library-music/rock")] == [listed.path]
 
 
 def test_an_actor_with_another_model_than_was_pinned_does_not_start(job: Job) -> None:
