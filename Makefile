@@ -9,7 +9,7 @@ DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 7 --max_dur
 	--metric_for_best_model loss --greater_is_better False --auto_precision all --no_robustness --use_cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo check test test-browser test-slow bench bench-train bench-recipes fuzz soak audit sbom lock
+.PHONY: help env demo check test test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,7 +19,7 @@ env: .venv/installed ## Install both programs and the tools into .venv.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,dev]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,cluster,dev]'
 	touch $@
 
 demo: $(DEMO)/model/README.md $(DEMO)/clips ## Train a small model on synthetic music and serve it at http://localhost:8000/ui.
@@ -64,6 +64,9 @@ bench-recipes: env ## Measure what each training option is worth (an hour).
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks.training.recipes --json runs/recipes.jsonl
 
+bench-library: env ## Measure a library on Ray Data against the same work without it (an hour).
+	$(BIN)/python -m tests.benchmarks.library
+
 fuzz: env ## Decode 10,000 mutated files and 2,000 headers; harmful ones are kept in runs/fuzz (minutes).
 	$(BIN)/python -m tests.fuzz
 
@@ -82,6 +85,6 @@ sbom: env ## List what is installed, with versions and licences, as CycloneDX.
 
 lock: ## Resolve all dependencies anew within the ranges of pyproject.toml.
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,dev]'
+	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,cluster,dev]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-lock

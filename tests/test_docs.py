@@ -2,12 +2,15 @@
 
 import re
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from service.errors import ServiceError
+from service.library.options import Options
+from service.library.schema import SCHEMA
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -44,6 +47,16 @@ def test_every_error_type_is_documented_beside_its_status(error: type[ServiceErr
 @pytest.mark.parametrize("name", [metric.name for metric in Metrics().registry.collect()])
 def test_every_metric_of_ours_is_documented(name: str) -> None:
     assert not name.startswith("genre_") or f"| `{name}" in _text("docs/deployment.md")
+
+
+@pytest.mark.parametrize("column", SCHEMA.names)
+def test_every_column_of_a_library_is_documented(column: str) -> None:
+    assert f"`{column}`" in _text("docs/library.md").partition("## What it writes")[2]
+
+
+@pytest.mark.parametrize("option", [field.name for field in fields(Options) if field.name != "source"])
+def test_every_option_of_a_library_is_documented(option: str) -> None:
+    assert f"--{option}" in _text("docs/library.md")
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: str(path.relative_to(_ROOT)))

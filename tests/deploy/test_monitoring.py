@@ -99,10 +99,10 @@ def _unanswered(prometheus: str, expressions: list[str]) -> list[str]:
     for expression in expressions:
         query = expression.replace("$__rate_interval", "1m")
         try:
-            answer = httpx2.get(f"{prometheus}/api/v1/query", params={"query": query}).json()
-        except httpx2.TransportError:
+            answer = httpx2.get(f"{prometheus}/api/v1/query", params={"query": query}).raise_for_status()
+        except httpx2.HTTPError:  # It starts.
             return expressions
-        if not answer["data"]["result"]:
+        if not answer.json()["data"]["result"]:
             empty.append(expression)
     return empty
 

@@ -1,0 +1,49 @@
+"""The paths of recordings: text that names one wherever it is read, and the file system that it lies on."""
+
+import os
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+import pyarrow.fs
+
+# Those that Arrow reads by itself; others come from fsspec.
+_ARROW_SCHEMES = ("s3", "gs", "gcs")
+_FILE = "file://"
+WEB_SCHEMES = ("http", "https")
+
+
+def scheme(path: str) -> str:
+    """The scheme of a URL, such as s3; empty for a path of this machine."""
+    return urlsplit(path).scheme.lower() if "://" in path else ""
+
+
+def is_local(path: str) -> bool:
+    """Whether the path is one of the machine that reads it."""
+    return scheme(path) in ("", "file")
+
+
+def portable(path: str | os.PathLike[str]) -> str:
+    """An absolute path as text, which a table takes: of a name that is not in UTF-8, a URL with escaped bytes."""
+    absolute = os.path.abspath(path)
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        return _FILE + quote(os.fsencode(absolute))
+    return absolute
+
+
+def local(path: str) -> str:
+    """The path that the operating system opens, of one that `is_local`."""
+    return os.fsdecode(unquote_to_bytes(path[len(_FILE) :])) if path.lower().startswith(_FILE) else path
+
+
+def file_system(url: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """The file system of a URL, and the path on it. Raises OSError, ImportError and ValueError."""
+    parts = urlsplit(url)
+    if scheme(url) in _ARROW_SCHEMES:
+        # By the bucket alone, as a key may hold characters that no URL does.
+        root, _ = pyarrow.fs.FileSystem.from_uri(f"{parts.scheme}://{parts.netloc}")
+        return root, url.partition("://")[2]
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url)
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(system)), path

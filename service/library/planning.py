@@ -1,0 +1,57 @@
+"""Decides which recordings of a source are still to be classified, given what an output holds."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from service.library.parts import Known
+from service.library.problems import PASSING
+from service.library.sources import Listed
+
+Changed = Callable[[list[str]], set[str]]
+"""Which of these paths have another content than the output says, or none that can be read."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does. todo: paths to classify. again: those of them that have a row, which must go. done: the rest."""
+
+    todo: list[str]
+    again: set[str]
+    done: int
+
+
+def plan(
+    listed: Iterable[Listed], known: dict[str, Known], *, retry_errors: bool = False, changed: Changed | None = None
+) -> Plan:
+    """Everything that is missing, has changed since, or failed for a reason that may have passed.
+
+    A recording has changed if its size or its time differs, as far as the listing tells them, or by `changed`.
+    retry_errors: do recordings again that failed for a lasting reason, too.
+    """
+    todo: list[str] = []
+    again: set[str] = set()
+    unsure: list[str] = []
+    seen: set[str] = set()
+    for recording in listed:
+        path = recording.path
+        if path in seen:
+            continue
+        seen.add(path)
+        row = known.get(path)
+        if row is None:
+            todo.append(path)
+        elif row.error_type and (retry_errors or row.error_type in PASSING):
+            again.add(path)
+        elif changed:
+            unsure.append(path)
+        elif _differs(recording, row):
+            again.add(path)
+    if changed and unsure:
+        again |= changed(unsure)
+    return Plan(todo + sorted(again), again, len(seen) - len(todo) - len(again))
+
+
+def _differs(recording: Listed, row: Known) -> bool:
+    return (recording.size is not None and recording.size != row.size) or (
+        recording.mtime_ns is not None and recording.mtime_ns != row.mtime_ns
+    )

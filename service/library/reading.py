@@ -1,0 +1,137 @@
+"""Opens one recording of a library, wherever it lies, as a file that a decoder can be handed; and hashes it."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import httpx2
+import pyarrow as pa
+import pyarrow.fs
+
+from service.library import paths
+from service.library.problems import SourceError, of_os_error
+
+_BLOCK_BYTES = 1 << 20
+_STALL_S = 30.0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open recording. mtime_ns: None where a server does not tell it. sha256: hexadecimal, of the whole file."""
+
+    file: BinaryIO
+    size: int
+    mtime_ns: int | None
+    sha256: str
+
+
+def open_recording(path: str, max_bytes: int) -> Opened:
+    """A recording as a seekable file, which the caller closes; one from elsewhere as a copy without a name.
+
+    Blocks. max_bytes: of a larger one nothing is read. Raises SourceError.
+    """
+    try:
+        return _open_here(paths.local(path), max_bytes) if paths.is_local(path) else _fetch(path, max_bytes)
+    except SourceError:
+        raise
+    except httpx2.HTTPStatusError as error:
+        raise _of_status(error.response.status_code) from error
+    except OSError as error:
+        raise of_os_error(error) from error
+    except Exception as error:
+        # Each kind of bucket has errors of its own.
+        raise SourceError("unreadable", f"The file cannot be read: {type(error).__name__}.") from error
+
+
+def hash_of(path: str, max_bytes: int) -> str | None:
+    """The sha256 of a recording; None where it cannot be read. Blocks."""
+    try:
+        opened = open_recording(path, max_bytes)
+    except SourceError:
+        return None
+    opened.file.close()
+    return opened.sha256
+
+
+def _open_here(path: str, max_bytes: int) -> Opened:
+    # A named pipe would wait for its other end.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError("not-a-file", "This is no regular file.")
+        _check_size(status.st_size, max_bytes)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return Opened(file, status.st_size, status.st_mtime_ns, digest)
+
+
+def _fetch(url: str, max_bytes: int) -> Opened:
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    try:
+        digest = hashlib.sha256()
+        with (_web if paths.scheme(url) in paths.WEB_SCHEMES else _remote)(url) as (blocks, size, mtime_ns):
+            _check_size(size or 0, max_bytes)
+            for block in blocks:
+                copy.write(block)
+                digest.update(block)
+                _check_size(copy.tell(), max_bytes)
+        copy.flush()
+        size = copy.tell()
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
+    return Opened(copy, size, mtime_ns, digest.hexdigest())
+
+
+Arriving = tuple[Iterator[bytes], int | None, int | None]
+"""The blocks of a file, its size and its time of change in nanoseconds, as far as they are told."""
+
+
+@contextmanager
+def _web(url: str) -> Iterator[Arriving]:
+    with httpx2.stream("GET", url, follow_redirects=True, timeout=_STALL_S) as response:
+        response.raise_for_status()
+        length = response.headers.get("content-length", "")
+        # The length of a compressed body is not that of the file.
+        size = int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
+        yield response.iter_bytes(_BLOCK_BYTES), size, None
+
+
+@contextmanager
+def _remote(url: str) -> Iterator[Arriving]:
+    system, path = paths.file_system(url)
+    info = system.get_file_info(path)
+    if info.type == pyarrow.fs.FileType.NotFound:
+        raise FileNotFoundError
+    with system.open_input_stream(path) as stream:
+        yield iter(_reader(stream), b""), info.size, info.mtime_ns
+
+
+def _reader(stream: pa.NativeFile) -> Callable[[], bytes]:
+    return lambda: bytes(stream.read(_BLOCK_BYTES))
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise SourceError(
+            "payload-too-large",
+            f"The file is larger than {max_bytes / 1e6:g} MB. Raise --max_file_mb, or leave it out.",
+        )
+
+
+def _of_status(status: int) -> SourceError:
+    if status in (404, 410):
+        return of_os_error(FileNotFoundError())
+    if status in (401, 403):
+        return of_os_error(PermissionError())
+    return SourceError("unreadable", f"The server answered {status}.")

@@ -1,0 +1,159 @@
+"""One run: what is to be done, doing it, writing it down, and telling how it went."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pyarrow as pa
+
+from service.library import pipeline
+from service.library.actor import Job
+from service.library.options import Options
+from service.library.parts import Parts, Provenance
+from service.library.planning import Changed, Plan, plan
+from service.library.progress import Progress
+from service.library.recording import RecordingLimits
+from service.library.sources import list_recordings
+from service.library.summary import summarise, write_csv
+from service.model.artefact import read_artefact
+from service.model.hub import fetch
+from service.runtime.resources import available_cpus
+from service.settings import Settings
+
+# A part is written when it has so many rows or is so old: that much work a killed run loses.
+_PART_ROWS = 10_000
+_PART_S = 20.0
+_MAX_CPUS = 4
+
+
+def run(options: Options, settings: Settings) -> int:
+    """Classify what is not done yet. The exit code: 0, or 128 and the signal that ended it; all that is done stays."""
+    job, provenance = _pin(options, settings)
+    parts = Parts(options.out)
+    with parts.locked():
+        if not options.allow_mixture:
+            parts.check(provenance)
+        try:
+            _do(options, parts, job, provenance)
+        except _Ended as ended:
+            sys.stderr.write("Stopped. What is done is written; the same command goes on from there.\n")
+            return 128 + ended.signal
+        if options.csv:
+            write_csv(parts)
+        sys.stdout.write(summarise(parts))
+    return 0
+
+
+def _pin(options: Options, settings: Settings) -> tuple[Job, Provenance]:
+    """The model at the commit that it has now, which all workers must have too."""
+    snapshot = fetch(settings.model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
+    artefact = read_artefact(snapshot.folder, model_id=settings.model_id, revision=snapshot.commit)
+    max_windows = options.max_windows or settings.max_windows
+    job = Job(
+        model_id=settings.model_id if snapshot.commit else str(snapshot.folder),
+        model_revision=snapshot.commit or settings.model_revision,
+        revision=artefact.revision,
+        backend=settings.backend,
+        threads=options.num_cpus or settings.cpu_threads or min(available_cpus(), _MAX_CPUS),
+        max_batch=settings.max_batch,
+        max_windows=max_windows,
+        embedding=options.embedding,
+        limits=RecordingLimits(round(options.max_file_mb * 1e6), options.deadline_s),
+    )
+    return job, Provenance(artefact.revision, max_windows, options.embedding)
+
+
+def _do(options: Options, parts: Parts, job: Job, provenance: Provenance) -> None:
+    """Classify on a Ray that is started only where there is something to do, as starting takes seconds."""
+    with ExitStack() as stack:
+        stack.enter_context(_signals_end())
+        if options.content:
+            _start_ray(stack)
+        todo = _plan(options, parts, job)
+        sys.stderr.write(f"{len(todo.todo):,} recordings to classify, {todo.done:,} done before.\n")
+        if not todo.todo:
+            return
+        parts.drop(todo.again)
+        if not options.content:
+            _start_ray(stack)
+        pool = pipeline.Pool(options.actors, job.threads, options.num_gpus)
+        progress = Progress(len(todo.todo))
+        stack.callback(progress.close)
+        writer = stack.enter_context(_Writer(parts, provenance))
+        for rows in pipeline.classify(todo.todo, job, pool):
+            writer.add(rows)
+            progress.add(rows)
+
+
+def _start_ray(stack: ExitStack) -> None:
+    stack.enter_context(pipeline.ray_running())
+    # Behind Ray, which has handlers of its own.
+    stack.enter_context(_signals_end())
+
+
+def _plan(options: Options, parts: Parts, job: Job) -> Plan:
+    known = parts.known()
+    changed: Changed | None = None
+    if options.content:
+
+        def changed(paths: list[str]) -> set[str]:
+            return pipeline.changed_content({path: known[path].sha256 for path in paths}, job.limits.max_bytes)
+
+    assert options.source is not None, "parsed"
+    listed = list_recordings(options.source, options.path_column)
+    return plan(listed, known, retry_errors=options.retry_errors, changed=changed)
+
+
+class _Writer:
+    """Gathers rows to parts. A row comes once, also where a worker was lost between doing and telling."""
+
+    def __init__(self, parts: Parts, provenance: Provenance) -> None:
+        self._parts = parts
+        self._provenance = provenance
+        self._waiting: list[pa.Table] = []
+        self._since = time.monotonic()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+
+    def add(self, rows: pa.Table) -> None:
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= _PART_ROWS or time.monotonic() - self._since >= _PART_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._parts.add(pa.concat_tables(self._waiting), self._provenance)
+            self._waiting = []
+
+
+class _Ended(BaseException):
+    """A signal ends the run."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
+@contextmanager
+def _signals_end() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM end the run with what is done; another one ends the program."""
+
+    def end(number: int, _: object) -> None:
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_DFL)
+        raise _Ended(number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

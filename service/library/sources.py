@@ -1,0 +1,142 @@
+"""Lists the recordings of a source: a folder, a bucket, or a list of paths and URLs in a file."""
+
+import csv
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pyarrow.fs
+import pyarrow.parquet
+
+from service.audio.formats import AUDIO_SUFFIXES
+from service.library import paths
+from service.library.problems import LibraryError
+
+logger = logging.getLogger(__name__)
+
+_LISTS = (".txt", ".csv", ".parquet")
+_COLUMNS = ("path", "file", "url", "filename")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A recording of a source. size, mtime_ns: None where the listing does not tell them."""
+
+    path: str
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+def list_recordings(source: str, path_column: str | None = None) -> Iterator[Listed]:
+    """The recordings of a source, in no order, each as often as the source names it.
+
+    source: a folder or a bucket, of which the files with a suffix of audio are taken, or a list. path_column: of a
+    list in csv or parquet. Raises LibraryError for a source that is none.
+    """
+    if not paths.is_local(source):
+        yield from _bucket(source)
+        return
+    path = Path(paths.local(source))
+    if path.is_dir():
+        yield from _folder(path)
+    elif not path.exists():
+        raise LibraryError(f"{source} is not there. Name a folder, a list (.txt, .csv, .parquet) or a bucket.")
+    elif path.suffix.lower() in _LISTS:
+        for entry in _entries(path, path_column):
+            yield _listed(entry)
+    else:
+        yield _listed(str(path))
+
+
+def _folder(folder: Path) -> Iterator[Listed]:
+    """The recordings in a folder and the folders in it, links followed."""
+    visited: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, onerror=_tell, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if _is_audio(name):
+                yield _listed(os.path.join(place, name))
+
+
+def _tell(error: OSError) -> None:
+    logger.warning("%s is left out: %s.", error.filename, error.strerror)
+
+
+def _is_audio(name: str) -> bool:
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def _listed(path: str) -> Listed:
+    """A path of this machine or a URL, with what can be told of it now."""
+    if not paths.is_local(path):
+        return Listed(path)
+    try:
+        status = os.stat(paths.local(path))
+    except (OSError, ValueError):
+        # Reading it will tell why.
+        return Listed(paths.portable(paths.local(path)))
+    return Listed(paths.portable(paths.local(path)), status.st_size, status.st_mtime_ns)
+
+
+def _bucket(url: str) -> Iterator[Listed]:
+    prefix = url.partition("://")[0] + "://"
+    try:
+        system, path = paths.file_system(url)
+        found = system.get_file_info(pyarrow.fs.FileSelector(path, recursive=True))
+    except Exception as error:
+        # Each kind of bucket has errors of its own.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LibraryError(f"{url} cannot be listed: {reason[:200]}") from error
+    for info in found:
+        if info.type == pyarrow.fs.FileType.File and _is_audio(info.base_name):
+            yield Listed(prefix + info.path, info.size, info.mtime_ns)
+
+
+def _entries(path: Path, column: str | None) -> Iterator[str]:
+    """The entries of a list. Raises LibraryError where it cannot be read, or has no such column."""
+    try:
+        match path.suffix.lower():
+            case ".txt":
+                yield from _lines(path)
+            case ".csv":
+                yield from _csv_column(path, column)
+            case _:
+                yield from _parquet_column(path, column)
+    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
+        raise LibraryError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}") from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    # Names that are not in UTF-8 stay what they are.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+        for line in lines:
+            if entry := line.rstrip("\r\n"):
+                yield entry
+
+
+def _csv_column(path: Path, column: str | None) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.DictReader(file)
+        name = _column(path, list(rows.fieldnames or ()), column)
+        yield from (row[name] for row in rows if row[name])
+
+
+def _parquet_column(path: Path, column: str | None) -> Iterator[str]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        name = _column(path, file.schema_arrow.names, column)
+        for batch in file.iter_batches(columns=[name]):
+            yield from (str(entry) for entry in batch.column(0).to_pylist() if entry)
+
+
+def _column(path: Path, names: list[str], wanted: str | None) -> str:
+    for name in (wanted,) if wanted else _COLUMNS:
+        if name in names:
+            return name
+    raise LibraryError(f"{path} has no column {wanted or _COLUMNS[0]!r}. Choose one with --path_column: {names}.")

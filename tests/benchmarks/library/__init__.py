@@ -1,0 +1,1 @@
+"""What a whole library costs on Ray Data, beside the same work without it: `make bench-library`."""

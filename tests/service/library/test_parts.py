@@ -1,0 +1,158 @@
+"""The written parts, and the plan that follows from them."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from service.library.parts import Known, Parts, Provenance
+from service.library.planning import plan
+from service.library.problems import LibraryError
+from service.library.schema import SCHEMA, to_table
+from service.library.sources import Listed
+
+PROVENANCE = Provenance("c" * 40, 3, False)
+
+
+def row(path: str, **values: Any) -> dict[str, Any]:
+    return {"path": path, "size": 1, "mtime": 1_700_000_000_123_456_789, "sha256": "00", "seconds": 0.1} | values
+
+
+def paths(parts: Parts) -> list[str]:
+    return sorted(path for table in parts.rows(["path"]) for path in table.column("path").to_pylist())
+
+
+def test_every_part_has_the_same_schema_whatever_is_null_in_it(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a", genre="rock", scores=[{"label": "rock", "score": 0.5}])]), PROVENANCE)
+        parts.add(to_table([row("b", error_type="unreadable")]), PROVENANCE)
+    assert all(pyarrow.parquet.read_schema(file).equals(SCHEMA) for file in parts.files)
+    # As a folder, as everybody reads it, in spite of the lock.
+    assert len(pyarrow.parquet.read_table(tmp_path)) == 2
+
+
+def test_what_is_known_comes_back_to_the_nanosecond(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a"), row("b", size=None, mtime=None, error_type="not-found")]), PROVENANCE)
+    assert parts.known() == {
+        "a": Known(1, 1_700_000_000_123_456_789, "00", None),
+        "b": Known(None, None, "00", "not-found"),
+    }
+
+
+def test_dropped_rows_leave_the_others_and_empty_parts_go(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a"), row("b")]), PROVENANCE)
+        parts.add(to_table([row("c")]), PROVENANCE)
+        parts.drop({"b", "c", "never"})
+        assert paths(parts) == ["a"]
+        assert len(parts.files) == 1
+        parts.check(PROVENANCE)
+        parts.add(to_table([row("d")]), PROVENANCE)
+    assert paths(parts) == ["a", "d"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Provenance("d" * 40, 3, False), f"model_revision {'c' * 40}, and this run has {'d' * 40}"),
+        (Provenance("c" * 40, 5, False), "max_windows 3, and this run has 5"),
+        (Provenance("c" * 40, 3, True), "embedding False, and this run has True"),
+    ],
+)
+def test_a_mixture_is_refused(tmp_path: Path, other: Provenance, message: str) -> None:
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a")]), PROVENANCE)
+        parts.check(PROVENANCE)
+        with pytest.raises(LibraryError, match=message):
+            parts.check(other)
+
+
+def test_two_runs_never_write_to_one_output(tmp_path: Path) -> None:
+    with (
+        Parts(tmp_path).locked(),
+        pytest.raises(LibraryError, match="Another run writes"),
+        Parts(tmp_path).locked(),
+    ):
+        pass
+
+
+def test_foreign_and_damaged_parts_are_named(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"path": ["a"]}), tmp_path / "part-000000-foreign.parquet")
+    with pytest.raises(LibraryError, match="no result of this program"):
+        Parts(tmp_path).check(PROVENANCE)
+    (tmp_path / "part-000000-foreign.parquet").write_bytes(b"PAR1")
+    with pytest.raises(LibraryError, match="Delete it"):
+        Parts(tmp_path).known()
+
+
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LibraryError, match="cannot be written"), Parts(tmp_path / "file" / "out").locked():
+        pass
+
+
+WRITE_FOR_EVER = """
+import sys
+from pathlib import Path
+from service.library.parts import Parts, Provenance
+from service.library.schema import to_table
+parts = Parts(Path(sys.argv[1]))
+with parts.locked():
+    rows = to_table({"path": str(index)} for index in range(20_000))
+    while True:
+        parts.add(rows, Provenance("c" * 40, 3, False))
+        print("x", flush=True)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_whole_parts_and_no_half_one(tmp_path: Path) -> None:
+    for delay_s in (0.0, 0.005, 0.02):
+        with subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, tmp_path], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.read(2)
+            time.sleep(delay_s)
+            writer.send_signal(signal.SIGKILL)
+    parts = Parts(tmp_path)
+    with parts.locked():
+        assert list(tmp_path.glob(".unfinished-*")) == []
+        assert all(len(table) == 20_000 for table in parts.rows(["path"]))
+        assert len(parts.files) >= 3
+
+
+def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
+    known = {
+        "same": Known(1, 5, "00", None),
+        "grown": Known(1, 5, "00", None),
+        "touched": Known(1, 5, "00", None),
+        "bad": Known(1, 5, "00", "undecodable-audio"),
+        "was-locked": Known(None, None, None, "permission-denied"),
+        "https://a/b.mp3": Known(1, None, "00", None),
+        "elsewhere": Known(1, 5, "00", None),
+    }
+    listed = [
+        Listed("same", 1, 5),
+        Listed("grown", 2, 5),
+        Listed("touched", 1, 6),
+        Listed("bad", 1, 5),
+        Listed("was-locked", 1, 5),
+        Listed("https://a/b.mp3"),
+        Listed("new", 1, 1),
+        Listed("new", 1, 1),
+    ]
+    made = plan(listed, known)
+    assert (made.todo, made.done) == (["new", "grown", "touched", "was-locked"], 3)
+    assert made.again == {"grown", "touched", "was-locked"}
+    assert plan(listed, known, retry_errors=True).again == {"bad", "grown", "touched", "was-locked"}
+    by_content = plan(listed, known, changed=lambda paths: {"same"} & set(paths))
+    assert by_content.again == {"same", "was-locked"}

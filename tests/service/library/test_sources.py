@@ -1,0 +1,97 @@
+"""What a source lists: folders, lists and buckets, with names of every kind."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from service.library import paths
+from service.library.problems import LibraryError
+from service.library.sources import Listed, list_recordings
+
+
+def names(source: str | Path, column: str | None = None) -> list[str]:
+    return sorted(recording.path for recording in list_recordings(str(source), column))
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def test_a_folder_gives_its_audio_files_with_size_and_time(tmp_path: Path) -> None:
+    wanted = [touch(tmp_path / "a.mp3"), touch(tmp_path / "b" / "c" / "D.FLAC")]
+    for name in ("cover.jpg", ".hidden.mp3", "._a.mp3", ".git/x.mp3", "notes.txt"):
+        touch(tmp_path / name)
+    assert names(tmp_path) == sorted(map(str, wanted))
+    status = wanted[0].stat()
+    assert Listed(str(wanted[0]), 1, status.st_mtime_ns) in list(list_recordings(str(tmp_path)))
+
+
+def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
+    song = touch(tmp_path / "music" / "a.mp3")
+    (tmp_path / "music" / "again").symlink_to(tmp_path / "music")
+    assert names(tmp_path / "music") == [str(song)]
+
+
+def test_paths_of_a_relative_folder_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    song = touch(tmp_path / "a.mp3")
+    monkeypatch.chdir(tmp_path)
+    assert names(".") == [str(song)]
+
+
+def test_a_name_that_is_not_in_utf8_becomes_a_url_and_is_found_again(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.mp3"
+    with open(name, "wb"):
+        pass
+    (listed,) = names(tmp_path)
+    assert listed == f"file://{tmp_path}/caf%E9.mp3"
+    assert os.fsencode(paths.local(listed)) == name
+
+
+def test_lists_give_paths_and_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    entries = ["a b.mp3", "/else/where.ogg", "https://example.org/c.mp3?x=1"]
+    wanted = sorted([str(tmp_path / "a b.mp3"), *entries[1:]])
+    (tmp_path / "list.txt").write_text("\ufeff" + "\r\n".join(entries) + "\n\n")
+    (tmp_path / "list.csv").write_text("title,path\n" + "".join(f'"x, y",{entry}\n' for entry in entries))
+    pyarrow.parquet.write_table(pa.table({"song": entries}), tmp_path / "list.parquet")
+    assert names("list.txt") == names("list.csv") == names("list.parquet", "song") == wanted
+
+
+def test_a_single_file_is_a_source(tmp_path: Path) -> None:
+    assert names(touch(tmp_path / "a.mp3")) == [str(tmp_path / "a.mp3")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone", None, "is not there"),
+        ("list.csv", b"title\nx\n", "no column 'path'.*title"),
+        ("list.parquet", b"no parquet", "cannot be read"),
+    ],
+)
+def test_a_source_that_is_none_is_told(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(LibraryError, match=message):
+        names(tmp_path / name)
+
+
+def test_a_bucket_is_listed(tmp_path: Path) -> None:
+    import fsspec
+
+    bucket = fsspec.filesystem("memory")
+    bucket.pipe("/library-bucket/a.mp3", b"x")
+    bucket.pipe("/library-bucket/sub/b.ogg", b"xy")
+    bucket.pipe("/library-bucket/cover.jpg", b"x")
+    found = {(recording.path, recording.size) for recording in list_recordings("memory://library-bucket")}
+    assert found == {("memory:///library-bucket/a.mp3", 1), ("memory:///library-bucket/sub/b.ogg", 2)}
+
+
+def test_a_bucket_that_cannot_be_listed_is_told() -> None:
+    with pytest.raises(LibraryError, match="cannot be listed"):
+        names("nosuchscheme://bucket")
