@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     from service.errors import StartupError
-    from service.library.problems import LibraryError
+    from service.library.recordings.problems import LibraryError
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _work(options: Options) -> int:
-    from service.library.parts import Parts
-    from service.library.summary import summarise, write_csv
+    from service.library.output.parts import Parts
+    from service.library.output.summary import summarise, write_csv
 
     if options.summary:
         parts = Parts(options.out)

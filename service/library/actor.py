@@ -11,8 +11,8 @@ from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
 from service.decoding.pool import DecoderPool
 from service.inference.loading import load_engine
-from service.library.problems import LibraryError
-from service.library.recording import RecordingLimits, classify_recording
+from service.library.recordings.problems import LibraryError
+from service.library.recordings.recording import RecordingLimits, classify_recording
 from service.library.schema import Row, to_table
 from service.metrics import Metrics
 from service.settings import Settings

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from service.library.actor import Job, LibraryActor
-from service.library.problems import LibraryError
-from service.library.reading import hash_of
+from service.library.recordings.problems import LibraryError
+from service.library.recordings.reading import hash_of
 from service.runtime.resources import available_cpus
 
 # Rows of a block, which is the work that an actor is given at a time: enough that handing it over costs nothing beside

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from service.library.parts import Known
-from service.library.problems import PASSING
-from service.library.sources import Listed
+from service.library.output.parts import Known
+from service.library.recordings.problems import PASSING
+from service.library.recordings.sources import Listed
 
 Changed = Callable[[list[str]], set[str]]
 """Which of these paths have another content than the output says, or none that can be read."""

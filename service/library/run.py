@@ -11,12 +11,12 @@ import pyarrow as pa
 from service.library import pipeline
 from service.library.actor import Job
 from service.library.options import Options
-from service.library.parts import Parts, Provenance
+from service.library.output.parts import Parts, Provenance
+from service.library.output.progress import Progress
+from service.library.output.summary import summarise, write_csv
 from service.library.planning import Changed, Plan, plan
-from service.library.progress import Progress
-from service.library.recording import RecordingLimits
-from service.library.sources import list_recordings
-from service.library.summary import summarise, write_csv
+from service.library.recordings.recording import RecordingLimits
+from service.library.recordings.sources import list_recordings
 from service.model.artefact import read_artefact
 from service.model.hub import fetch
 from service.runtime.resources import available_cpus

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from service.library import pipeline
 from service.library.actor import Job, LibraryActor
-from service.library.recording import RecordingLimits
-from service.library.sources import list_recordings
+from service.library.recordings.recording import RecordingLimits
+from service.library.recordings.sources import list_recordings
 from service.model.artefact import read_artefact
 from tests.support.process_tree import usage
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def job(model_folder: Path) -> "Job":
     # Imported late: huggingface_hub reads HF_ENDPOINT when it is imported, and tests/conftest.py sets it afterwards.
     from service.library.actor import Job
-    from service.library.recording import RecordingLimits
+    from service.library.recordings.recording import RecordingLimits
     from service.model.artefact import read_artefact
 
     return Job(

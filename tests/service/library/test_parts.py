@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from service.library.parts import Known, Parts, Provenance
+from service.library.output.parts import Known, Parts, Provenance
 from service.library.planning import plan
-from service.library.problems import LibraryError
+from service.library.recordings.problems import LibraryError
+from service.library.recordings.sources import Listed
 from service.library.schema import SCHEMA, to_table
-from service.library.sources import Listed
 
 PROVENANCE = Provenance("c" * 40, 3, False)
 
@@ -105,7 +105,7 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
-from service.library.parts import Parts, Provenance
+from service.library.output.parts import Parts, Provenance
 from service.library.schema import to_table
 parts = Parts(Path(sys.argv[1]))
 with parts.locked():

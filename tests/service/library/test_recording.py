@@ -17,9 +17,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.library.actor import Job, LibraryActor
-from service.library.problems import LibraryError
+from service.library.recordings.problems import LibraryError
+from service.library.recordings.sources import list_recordings
 from service.library.schema import SCHEMA
-from service.library.sources import list_recordings
 from tests.service.application import application, wait_until_ready
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn

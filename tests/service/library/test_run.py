@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from service.library import options
-from service.library.parts import Parts
-from service.library.summary import summarise
+from service.library.output.parts import Parts
+from service.library.output.summary import summarise
 from tests.support.service_process import environment
 
 RUN_S = 150

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from service.library import paths
-from service.library.problems import LibraryError
-from service.library.sources import Listed, list_recordings
+from service.library.recordings import paths
+from service.library.recordings.problems import LibraryError
+from service.library.recordings.sources import Listed, list_recordings
 
 
 def names(source: str | Path, column: str | None = None) -> list[str]:

@@ -4,10 +4,10 @@ import csv
 import io
 from pathlib import Path
 
-from service.library.parts import Parts, Provenance
-from service.library.progress import Progress
+from service.library.output.parts import Parts, Provenance
+from service.library.output.progress import Progress
+from service.library.output.summary import summarise, write_csv
 from service.library.schema import to_table
-from service.library.summary import summarise, write_csv
 
 ROWS = [
     {

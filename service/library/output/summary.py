@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.compute
 
-from service.library.parts import Parts
+from service.library.output.parts import Parts
 
 CSV_NAME = "_results.csv"
 _SLOWEST = 10

@@ -13,8 +13,8 @@ import httpx2
 import pyarrow as pa
 import pyarrow.fs
 
-from service.library import paths
-from service.library.problems import SourceError, of_os_error
+from service.library.recordings import paths
+from service.library.recordings.problems import SourceError, of_os_error
 
 _BLOCK_BYTES = 1 << 20
 _STALL_S = 30.0

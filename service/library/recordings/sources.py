@@ -11,8 +11,8 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from service.audio.formats import AUDIO_SUFFIXES
-from service.library import paths
-from service.library.problems import LibraryError
+from service.library.recordings import paths
+from service.library.recordings.problems import LibraryError
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from service.library.problems import LibraryError
+from service.library.recordings.problems import LibraryError
 from service.library.schema import SCHEMA
 
 _META = b"music-genre-library"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from service.classification.classifier import Classifier
 from service.errors import DeadlineExceeded, InternalError, ServiceError, error_location
-from service.library.problems import SourceError
-from service.library.reading import Opened, open_recording
+from service.library.recordings.problems import SourceError
+from service.library.recordings.reading import Opened, open_recording
 from service.library.schema import Row
 from service.runtime.daemon_thread import in_daemon_thread
 from service.schemas import Classification
