@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from service.api import routes
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
+from service.classification.golden import check_golden_clips
 from service.decoding.pool import DecoderPool
 from service.errors import StartupError, Unauthorized
 from service.metrics import Metrics
@@ -168,7 +170,7 @@ def _lifespan(
             max_bytes=_KEPT_UPLOADS * settings.max_upload_bytes,
             partial_s=settings.upload_timeout_s,
         )
-        loading = _load_model(settings, classifier, on_startup_failure, on_ready)
+        loading = _load_model(settings, classifier, decoders, on_startup_failure, on_ready)
         tasks = [asyncio.create_task(work) for work in (loading, keys.watch(), clean_up)]
         yield
         for task in tasks:
@@ -179,10 +181,16 @@ def _lifespan(
 
 
 async def _load_model(
-    settings: Settings, classifier: Classifier, on_failure: Callable[[], None], on_ready: Callable[[], None]
+    settings: Settings,
+    classifier: Classifier,
+    decoders: DecoderPool,
+    on_failure: Callable[[], None],
+    on_ready: Callable[[], None],
 ) -> None:
+    started = time.perf_counter()
     try:
         engine = await in_daemon_thread("startup", lambda: _load_engine(settings))
+        await check_golden_clips(engine, decoders)
     except StartupError as error:
         logger.error("%s", error)
         on_failure()
@@ -191,6 +199,16 @@ async def _load_model(
         on_failure()
     else:
         classifier.load(engine)
+        logger.info(
+            "model ready",
+            extra={
+                "model_id": engine.artefact.model_id,
+                "revision": engine.artefact.revision,
+                "backend": engine.backend.name,
+                "defaulted": engine.artefact.defaulted_fields,
+                "load_s": round(time.perf_counter() - started, 1),
+            },
+        )
         on_ready()
 
 

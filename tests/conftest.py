@@ -94,6 +94,16 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def golden_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as training writes it: random weights, windows of 2 s, graphs and golden clips."""
+    from tests.support.golden_model import save
+
+    folder = tmp_path_factory.mktemp("models") / "golden-genre"
+    save(folder, GENRES)
+    return folder
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     started: list[Service] = []

@@ -22,7 +22,7 @@ from training.data.streaming import stream_clips
 from training.errors import TrainingError
 from training.finetuning import run_folder
 from training.finetuning.model import known_genres
-from training.publishing import artefact, model_card
+from training.publishing import artefact, golden, model_card
 from training.publishing.quantise import CALIBRATION_CLIPS, compare, quantise
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def export(output_dir: Path, *, int8: bool) -> int:
             comparison.clips,
         )
     stamp_graphs(folder)
+    golden.write(folder)
     return 0 if passed else 1
 
 

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from service.model.hub_errors import explain_refusal
-from service.model.layout import GRAPH_FOLDER
+from service.model.layout import GOLDEN_FOLDER, GRAPH_FOLDER
 from training.errors import TrainingError, is_full
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,10 @@ def push(folder: Path, repo_id: str) -> str:
             folder_path=folder,
             commit_message="Train a music genre classifier",
             # What an earlier push left and this one lacks must not be served.
-            delete_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.png", f"{GRAPH_FOLDER}/*"],
+            delete_patterns=[
+                *("*.safetensors", "*.safetensors.index.json", "*.json", "*.png"),
+                *(f"{GRAPH_FOLDER}/*", f"{GOLDEN_FOLDER}/*"),
+            ],
         )
     return commit.oid
 

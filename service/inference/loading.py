@@ -1,7 +1,6 @@
 """The way to a loaded engine: pull the model repo, read its contract, load and warm the model."""
 
 import logging
-import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +32,6 @@ def load_engine(settings: Settings) -> Engine:
     logging.getLogger("huggingface_hub").handlers.clear()
     # Health checks come first, here too.
     lower_priority()
-    started = time.perf_counter()
     model_id = settings.model_id
     snapshot = fetch(model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
     name = model_id if snapshot.commit else _name(snapshot.folder)
@@ -42,18 +40,7 @@ def load_engine(settings: Settings) -> Engine:
     backend = load_backend(choice, artefact, settings.cpu_threads or available_cpus())
     max_wait_s = settings.max_batch_wait_ms / 1_000
     notes = " ".join(filter(None, (note, backend.note))) or None
-    engine = Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=notes)
-    logger.info(
-        "model ready",
-        extra={
-            "model_id": artefact.model_id,
-            "revision": artefact.revision,
-            "backend": engine.backend.name,
-            "defaulted": artefact.defaulted_fields,
-            "load_s": round(time.perf_counter() - started, 1),
-        },
-    )
-    return engine
+    return Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=notes)
 
 
 def _name(folder: Path) -> str:

@@ -37,6 +37,7 @@ _FILES = [
     f"{layout.GRAPH_FOLDER}/*.xml",
     f"{layout.GRAPH_FOLDER}/*.bin",
     f"{layout.GRAPH_FOLDER}/*.safetensors",
+    f"{layout.GOLDEN_FOLDER}/*.flac",
 ]
 
 # huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.

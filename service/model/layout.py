@@ -11,6 +11,9 @@ PROCESSOR = "processor_config.json"
 SERVING = "serving.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
+GOLDEN_FOLDER = "golden"
+"""Short clips whose scores training wrote down: the service checks itself with them before it is ready."""
+
 GRAPH_FOLDER = "openvino"
 """The OpenVINO graphs in float32."""
 

@@ -7,10 +7,20 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.audio import MIN_DURATION_S
-from service.model.layout import GRAPH_FOLDER, SERVING
+from service.model.layout import GOLDEN_FOLDER, GRAPH_FOLDER, SERVING
 from service.schemas import TrainedOn
 
-__all__ = ["MAX_WINDOW_S", "MIN_WINDOW_S", "ServingFile", "TrainedOn", "sha256", "stamp_graphs"]
+__all__ = [
+    "MAX_WINDOW_S",
+    "MIN_WINDOW_S",
+    "Golden",
+    "GoldenClip",
+    "Precision",
+    "ServingFile",
+    "TrainedOn",
+    "sha256",
+    "stamp_graphs",
+]
 
 MIN_WINDOW_S = MIN_DURATION_S
 """A shorter window would leave out audio that is long enough to be classified."""
@@ -21,13 +31,40 @@ MAX_WINDOW_S = 600.0
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
+"""What a backend computes in."""
+
+_MAX_GOLDEN_CLIPS = 16
+
+
+class GoldenClip(BaseModel):
+    """A clip with the scores that the model gave it in training.
+
+    file: its path in the repo. scores: the calibrated probability of each label, the mean over the clip's windows.
+    """
+
+    file: str = Field(pattern=rf"^{GOLDEN_FOLDER}/\w[\w.-]*\.flac$")
+    sha256: str
+    scores: dict[str, Probability]
+
+
+class Golden(BaseModel):
+    """The golden clips of a model.
+
+    tolerances: by how much a score may differ, by the precision that the backend computes in.
+    """
+
+    clips: list[GoldenClip] = Field(min_length=1, max_length=_MAX_GOLDEN_CLIPS)
+    tolerances: dict[Precision, Probability] = Field(default_factory=dict)
+
 
 class ServingFile(BaseModel):
     """serving.json, version 1. A field that is None is decided by the service (`service.model.artefact`).
 
     Fields of later minor additions, and `fill` of earlier ones, are ignored; a changed meaning raises the version.
     thresholds: of a model that tells several genres of a recording, by label; `uncertain_below` for those that are
-    missing. graphs: the SHA-256 of each exported file, by its path in the repo.
+    missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden: None in repos of
+    earlier versions.
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -39,6 +76,7 @@ class ServingFile(BaseModel):
     thresholds: dict[str, Probability] | None = None
     trained_on: TrainedOn | None = None
     graphs: dict[str, str] = Field(default_factory=dict)
+    golden: Golden | None = None
 
     def write(self, folder: Path) -> None:
         """Write the file into a model folder; fields that are None are left out."""

@@ -122,6 +122,7 @@ def _application(processes: int) -> FastAPI:
         confidence_threshold=0.5,
         trained_on=None,
         graphs={},
+        golden=None,
         defaulted_fields=(),
     )
     app.state.classifier.load(Engine(artefact, _Backend()))

@@ -20,6 +20,7 @@ _GRAPHS = [
     f"openvino/{name}"
     for name in ("encoder.bin", "encoder.xml", "tiling.safetensors", "transformer.bin", "transformer.xml")
 ]
+_GOLDEN = [f"golden/{style}.flac" for style in ("classical", "hiphop", "metal")]
 _MADE = ("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2")
 
 
@@ -52,6 +53,7 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
         "calibration.png",
         "config.json",
         "confusion_matrix.png",
+        *_GOLDEN,
         "metrics.json",
         "model.safetensors",
         *_GRAPHS,
@@ -63,6 +65,10 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     assert "hf_write" not in output
     serving = json.loads(files["serving.json"])
     assert serving.pop("graphs") == {name: hashlib.sha256(files[name]).hexdigest() for name in _GRAPHS}
+    golden = serving.pop("golden")
+    assert {clip["file"]: clip["sha256"] for clip in golden["clips"]} == {
+        name: hashlib.sha256(files[name]).hexdigest() for name in _GOLDEN
+    }
     measured = json.loads(files["metrics.json"])["splits"][0]
     assert list(measured["robustness"])[:2] == ["mp3 at 64 kb/s", "phone band"]
     assert serving.pop("temperature") == measured["temperature"]

@@ -9,10 +9,11 @@ from service.model.artefact import read_artefact
 from service.model.graphs.conversion import convert
 from service.model.layout import GRAPH_FOLDER, Graphs
 from service.model.serving_file import ServingFile, stamp_graphs
+from training.publishing import golden
 
 
 def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, serving: ServingFile) -> None:
-    """Write model, extractor, serving.json and the exported graphs. Called on one process only.
+    """Write model, extractor, serving.json, the exported graphs and golden clips. Called on one process only.
 
     Not `Trainer.save_model`, which adds training_args.bin: a pickle with settings of this machine.
     """
@@ -24,6 +25,7 @@ def save(folder: Path, model: PreTrainedModel, extractor: Wav2Vec2FeatureExtract
     extractor.save_pretrained(folder)
     serving.write(folder)
     export_graphs(folder)
+    golden.write(folder)
 
 
 def export_graphs(folder: Path) -> Graphs:

@@ -70,6 +70,7 @@ def classifier(
         confidence_threshold=0.5,
         trained_on=None,
         graphs={},
+        golden=None,
         defaulted_fields=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s)

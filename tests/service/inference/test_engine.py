@@ -49,6 +49,7 @@ def artefact() -> Artefact:
         confidence_threshold=0.5,
         trained_on=None,
         graphs={},
+        golden=None,
         defaulted_fields=(),
     )
 
