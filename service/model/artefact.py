@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from service.audio import WindowSpec
 from service.errors import StartupError
@@ -74,6 +75,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         raise StartupError(
             f"{model_id} holds no model.safetensors. Save the model with save_pretrained and push it again."
         )
+    _check_weights(folder)
     serving = _read_serving(folder)
     window_s = serving.window_s or extractor.window_s
     labels = _labels(config)
@@ -110,6 +112,17 @@ def _check_readable(folder: Path) -> None:
     for path in folder.iterdir():
         if path.suffix in {".json", ".safetensors"} and not os.access(path, os.R_OK):
             raise StartupError(f"The service may not read {path.name} of the model folder. Allow it: chmod a+r.")
+
+
+def _check_weights(folder: Path) -> None:
+    """Read the headers of the weights, which tell whether a file is whole: OpenVINO's graphs have weights of their own,
+    so that nothing else would look at these."""
+    for path in sorted(folder.glob("model*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (SafetensorError, OSError):
+            raise StartupError(f"{path.name} of the model repo is damaged or cut off. Push the model again.") from None
 
 
 def _read_serving(folder: Path) -> ServingFile:
