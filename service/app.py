@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -17,11 +16,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from service import problems
-from service.api import routes
+from service.api import admin, routes
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
-from service.classification.golden import check_golden_clips
+from service.classification.reload import Reloader
 from service.decoding.pool import DecoderPool
 from service.errors import StartupError, Unauthorized
 from service.metrics import Metrics
@@ -35,7 +34,6 @@ from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.root_path import RootPathMiddleware
 from service.middleware.security_headers import DOCS_FILES, SecurityHeadersMiddleware
 from service.middleware.streaming import StreamingMiddleware
-from service.runtime.daemon_thread import in_daemon_thread
 from service.runtime.resources import available_cpus
 from service.settings import Settings, parse_list
 from service.ui import page
@@ -43,7 +41,7 @@ from service.ui.hardening import uploads
 from service.ui.hardening.routes import PageRoutesMiddleware
 
 if TYPE_CHECKING:
-    from service.inference.engine import Engine
+    from service.inference.loading import ModelLoader
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +68,7 @@ def create_app(
     """
     metrics = Metrics()
     keys = KeyRing(parse_list(settings.api_keys.get_secret_value()), settings.api_keys_file)
+    admin_keys = KeyRing([], settings.admin_keys_file, setting="ADMIN_KEYS")
     decoders = _decoders(settings, metrics)
     classifier = _classifier(settings, decoders, metrics)
     drain = Drain(lambda: classifier.is_busy)
@@ -84,9 +83,13 @@ def create_app(
         static_url=DOCS_FILES,
     )
     app.state.classifier = classifier
+    app.state.reloader = Reloader(
+        lambda: _make_loader(settings), classifier, decoders, metrics, interval_s=settings.reload_interval_s
+    )
+    app.state.admin_keys = admin_keys
     app.state.metrics = metrics
     app.state.drain = drain
-    _add_routes(app, keys)
+    _add_routes(app, keys, admin_keys)
     problems.install(app)
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     return app
@@ -108,6 +111,7 @@ def _classifier(settings: Settings, decoders: DecoderPool, metrics: Metrics) -> 
 
 def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drain) -> list[Middleware]:
     """The middlewares around every request, outermost first."""
+    own_keys = admin.PREFIX if settings.admin_keys_file else None
     layers: list[Middleware | None] = [
         Middleware(CorrelationIdMiddleware, validator=_is_request_id),
         Middleware(SecurityHeadersMiddleware, page=page.PATH),
@@ -134,15 +138,17 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
             timeout_s=settings.upload_timeout_s,
             advice="Send a shorter or more compressed recording.",
         ),
-        Middleware(AuthenticationMiddleware, keys=keys, page=page.PATH) if keys else None,
+        Middleware(AuthenticationMiddleware, keys=keys, page=page.PATH, own_keys=own_keys) if keys else None,
         Middleware(PageRoutesMiddleware, page=page.PATH),
         Middleware(RootPathMiddleware, root_path=settings.root_path) if settings.root_path else None,
     ]
     return [layer for layer in layers if layer]
 
 
-def _add_routes(app: FastAPI, keys: KeyRing) -> None:
+def _add_routes(app: FastAPI, keys: KeyRing, admin_keys: KeyRing) -> None:
     app.include_router(routes.open_router)
+    if admin_keys:
+        app.include_router(admin.router)
     # For the OpenAPI document alone: the authentication middleware has looked at the key by then.
     schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
     app.include_router(
@@ -163,15 +169,16 @@ def _lifespan(
     """Starts the decoders, the loading of the model and the periodic work; ends them at shutdown."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         decoders.start()
         clean_up = uploads.delete_expired_periodically(
             uploads.upload_dir(),
             max_bytes=_KEPT_UPLOADS * settings.max_upload_bytes,
             partial_s=settings.upload_timeout_s,
         )
-        loading = _load_model(settings, classifier, decoders, on_startup_failure, on_ready)
-        tasks = [asyncio.create_task(work) for work in (loading, keys.watch(), clean_up)]
+        models = _serve_models(app.state.reloader, on_startup_failure, on_ready)
+        works = (models, clean_up, *(ring.watch() for ring in (keys, app.state.admin_keys)))
+        tasks = [asyncio.create_task(work) for work in works]
         yield
         for task in tasks:
             task.cancel()
@@ -180,17 +187,10 @@ def _lifespan(
     return lifespan
 
 
-async def _load_model(
-    settings: Settings,
-    classifier: Classifier,
-    decoders: DecoderPool,
-    on_failure: Callable[[], None],
-    on_ready: Callable[[], None],
-) -> None:
-    started = time.perf_counter()
+async def _serve_models(reloader: Reloader, on_failure: Callable[[], None], on_ready: Callable[[], None]) -> None:
+    """Load the first model, then watch for others."""
     try:
-        engine = await in_daemon_thread("startup", lambda: _load_engine(settings))
-        await check_golden_clips(engine, decoders)
+        await reloader.load_first()
     except StartupError as error:
         logger.error("%s", error)
         on_failure()
@@ -198,25 +198,15 @@ async def _load_model(
         logger.exception("The model could not be loaded.")
         on_failure()
     else:
-        classifier.load(engine)
-        logger.info(
-            "model ready",
-            extra={
-                "model_id": engine.artefact.model_id,
-                "revision": engine.artefact.revision,
-                "backend": engine.backend.name,
-                "defaulted": engine.artefact.defaulted_fields,
-                "load_s": round(time.perf_counter() - started, 1),
-            },
-        )
         on_ready()
+        await reloader.watch()
 
 
-def _load_engine(settings: Settings) -> "Engine":
+def _make_loader(settings: Settings) -> "ModelLoader":
     # Imported in the thread, as the imports would hold up the first answer.
-    from service.inference.loading import load_engine
+    from service.inference.loading import ModelLoader
 
-    return load_engine(settings)
+    return ModelLoader(settings)
 
 
 def _is_request_id(value: str) -> bool:

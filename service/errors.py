@@ -16,6 +16,8 @@ ServiceError
 │   ├── ModelLoading        503
 │   ├── Draining            503
 │   └── TooManyConnections  503
+├── ModelRefused            409
+├── ModelUnavailable        502
 ├── Overloaded              429
 ├── StorageFull             507
 ├── DeadlineExceeded        504
@@ -128,6 +130,22 @@ class Draining(NotReady):
 class TooManyConnections(NotReady):
     type = "too-many-connections"
     title = "Too many connections"
+
+
+class ModelRefused(ServiceError):
+    """Another model shall answer, and did not prove itself."""
+
+    status = 409
+    type = "model-refused"
+    title = "The other model cannot serve"
+
+
+class ModelUnavailable(ServiceError):
+    """The Hub does not deliver the model that shall answer."""
+
+    status = 502
+    type = "model-unavailable"
+    title = "The model cannot be pulled"
 
 
 class Overloaded(ServiceError):

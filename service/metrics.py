@@ -83,6 +83,16 @@ class Metrics:
         self.model_info = gauge(
             "genre_model_info", "1 for the model that answers; the labels say which.", ["id", "revision", "backend"]
         )
+        self.model_reloads = counter(
+            "genre_model_reloads_total",
+            "Commits tried after the first: swapped, refused, not_delivered by the Hub, rolled_back.",
+            ["result"],
+        )
+        for result in ("swapped", "refused", "not_delivered", "rolled_back"):
+            self.model_reloads.labels(result)
+        self.model_stale = gauge(
+            "genre_model_stale", "Unix time since when the Hub does not say whether the model is the newest; else 0."
+        )
 
     def model_loaded(self, artefact: Artefact, backend: str) -> None:
         """Name the model that answers, and start its genres at zero so that rates exist from the first request."""

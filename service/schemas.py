@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.audio.quality import WarningCode
 
@@ -111,7 +111,17 @@ class ModelCard(BaseModel):
         description="Score from which on each genre is told, of a model that tells several of a recording."
     )
     trained_on: TrainedOn | None = Field(description="Its training data, if the repo says so.")
+    stale_since: AwareDatetime | None = Field(
+        description="Since when the Hub does not say whether this is the newest commit; mostly nothing."
+    )
     defaulted: list[str] = Field(description="Which of these the repo does not say, so that a default is used.")
+
+
+class Reload(BaseModel):
+    """What became of a reload."""
+
+    result: Literal["swapped", "unchanged", "rolled_back"]
+    model: ModelReference = Field(description="The model that answers now.")
 
 
 class Health(BaseModel):

@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     model_revision: str = "main"
     """Branch, tag or commit of the model repo; a full commit hash pins it, and starts without the Hub once cached."""
 
+    reload_interval_s: Annotated[float, Field(ge=0, le=86_400)] = 0
+    """Seconds between two looks at the revision, whose new commits are swapped in while requests are answered; 0 for
+    never."""
+
     startup_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 600
     """Seconds to keep trying while the Hub cannot be reached, before the service gives up and exits."""
 
@@ -64,6 +68,10 @@ class Settings(BaseSettings):
 
     api_keys_file: Path | None = None
     """A file with keys, read again when it changes; those of `api_keys` count beside them."""
+
+    admin_keys_file: Path | None = None
+    """A file with keys for /admin/reload and /admin/rollback, which do not exist without it; read again when it
+    changes."""
 
     cors_origins: str = ""
     """Origins, separated by commas, whose pages may call the API from a browser; `*` for all."""

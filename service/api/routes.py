@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Annotated, Any, BinaryIO, TypeVar
 
 from asgi_correlation_id import correlation_id
@@ -12,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from service.api.recording import REQUEST_BODY, recording
 from service.audio.formats import FORMATS
 from service.classification.classifier import Classifier
+from service.classification.reload import Reloader
 from service.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -51,6 +53,12 @@ def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+def _reloader(request: Request) -> Reloader:
+    reloader: Reloader = request.app.state.reloader
+    return reloader
+
+
+ReloaderDep = Annotated[Reloader, Depends(_reloader)]
 ClassifierDep = Annotated[Classifier, Depends(_classifier)]
 RecordingDep = Annotated[BinaryIO, Depends(recording)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
@@ -91,7 +99,7 @@ async def classify(
 
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))
-async def model(classifier: ClassifierDep) -> ModelCard:
+async def model(classifier: ClassifierDep, reloader: ReloaderDep) -> ModelCard:
     """The loaded model, and everything that serving took from its repo."""
     engine = classifier.engine
     artefact = engine.artefact
@@ -108,6 +116,7 @@ async def model(classifier: ClassifierDep) -> ModelCard:
         uncertain_below=artefact.confidence_threshold,
         thresholds=dict(zip(artefact.labels, artefact.thresholds, strict=True)) if artefact.thresholds else None,
         trained_on=artefact.trained_on,
+        stale_since=reloader.stale_since and datetime.fromtimestamp(reloader.stale_since, UTC),
         defaulted=list(artefact.defaulted_fields),
     )
 

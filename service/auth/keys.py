@@ -30,13 +30,15 @@ _SPELLING = f"at least {_MIN_KEY_LENGTH} printable ASCII characters without comm
 class KeyRing:
     """The accepted API keys. Only their SHA-256 is kept, so that no dump of this object tells one.
 
-    keys: fixed ones. file: more of them, comma or newline separated, read again when it changes.
+    keys: fixed ones. file: more of them, comma or newline separated, read again when it changes. setting: the name of
+    the setting that holds them, `<setting>_FILE` of the file's.
     Raises StartupError when a key is too weak, or the file cannot be read or holds none.
     """
 
-    def __init__(self, keys: Iterable[str], file: Path | None) -> None:
+    def __init__(self, keys: Iterable[str], file: Path | None, *, setting: str = "API_KEYS") -> None:
+        self._setting = setting
         self._file = file
-        self._fixed = _digests(keys, "API_KEYS")
+        self._fixed = _digests(keys, setting)
         self._from_file = self._read_file() if file else frozenset[bytes]()
 
     def __bool__(self) -> bool:
@@ -86,15 +88,14 @@ class KeyRing:
 
     def _read_file(self) -> frozenset[bytes]:
         assert self._file
+        setting = f"{self._setting}_FILE"
         try:
-            keys = _digests(parse_list(self._file.read_text(encoding="utf-8")), "API_KEYS_FILE")
+            keys = _digests(parse_list(self._file.read_text(encoding="utf-8")), setting)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise StartupError(
-                f"API_KEYS_FILE cannot be read ({reason}). Mount it, or let the service read it."
-            ) from None
+            raise StartupError(f"{setting} cannot be read ({reason}). Mount it, or let the service read it.") from None
         if not keys:
-            raise StartupError("API_KEYS_FILE holds no key. Write one a line.")
+            raise StartupError(f"{setting} holds no key. Write one a line.")
         return keys
 
 

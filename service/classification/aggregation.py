@@ -9,7 +9,7 @@ from service.audio import AudioWarning
 from service.inference.backend import Embeddings
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
-from service.schemas import Classification, ModelReference, RecordingWarning, Score, Span
+from service.schemas import Classification, RecordingWarning, Score, Span
 
 WindowProbabilities = npt.NDArray[np.float32]
 """float32 (labels,): the probabilities of one window."""
@@ -64,7 +64,7 @@ def aggregate(
         warnings=[RecordingWarning(code=warning.code, detail=warning.detail) for warning in heard.warnings],
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
         embedding=np.mean(heard.embeddings, axis=0).tolist() if embedding else None,
-        model=ModelReference(id=artefact.model_id, revision=artefact.revision, backend=engine.backend.name),
+        model=engine.reference,
     )
 
 

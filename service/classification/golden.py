@@ -8,7 +8,7 @@ import numpy as np
 
 from service.audio import Placement
 from service.decoding.pool import DecoderPool
-from service.errors import ServiceError
+from service.errors import AudioError
 from service.inference.engine import Engine
 from service.model import golden
 from service.model.serving_file import GoldenClip
@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 async def check_golden_clips(engine: Engine, decoders: DecoderPool) -> None:
-    """Compare the engine's scores with those that training wrote. Raises StartupError when they are not the same.
+    """Compare the engine's scores with those that training wrote. Raises StartupError when they are not the same, and
+    a ServiceError when the decoders cannot work now.
 
     A model without golden clips passes.
     """
@@ -52,7 +53,7 @@ async def _hear(engine: Engine, decoders: DecoderPool, clip: GoldenClip) -> gold
                 if window := await recording.read(start_s):
                     rows.append((await engine.infer(window.waveform)).probabilities)
         recording.progress.require_sound()
-    except ServiceError as error:
+    except AudioError as error:
         raise golden.unheard(artefact, clip, error.detail) from error
     scores: golden.Scores = np.mean(rows, axis=0)
     return scores

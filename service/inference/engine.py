@@ -13,6 +13,7 @@ from service.errors import NonFiniteScores, StartupError
 from service.inference.backend import Backend, Embeddings, Outputs, Probabilities, Windows
 from service.model.artefact import Artefact
 from service.runtime.resources import lower_priority
+from service.schemas import ModelReference
 
 _SPEED_SMOOTHING = 0.2
 
@@ -71,6 +72,12 @@ class Engine:
             raise StartupError(f"{artefact.model_id} answers noise with NaN: its weights are damaged. Train it again.")
         self.answers_embeddings = outputs.embeddings is not None
         self.throughput = artefact.window.length_s / elapsed_s
+
+    @property
+    def reference(self) -> ModelReference:
+        """The model, as every answer names it."""
+        artefact = self.artefact
+        return ModelReference(id=artefact.model_id, revision=artefact.revision, backend=self.backend.name)
 
     async def probabilities(self, windows: Windows) -> Probabilities:
         """float32 (n, labels) for windows (n, samples), n >= 1, not yet normalised.

@@ -6,13 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from huggingface_hub import constants
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from service.inference.backend import Backend
 from service.inference.engine import Engine
+from service.model import hub
 from service.model.artefact import Artefact, read_artefact
 from service.model.graphs.locate import ConversionError, locate
-from service.model.hub import fetch
+from service.model.hub import Snapshot
 from service.runtime.resources import available_cpus, lower_priority
 from service.settings import Settings
 
@@ -25,22 +27,47 @@ _GPU_BYTES = 1 << 30
 Choice = Literal["auto", "openvino", "torch"]
 
 
-def load_engine(settings: Settings) -> Engine:
-    """Load the model; blocks until it can answer. Raises StartupError, which says what to change."""
-    # Bars are no log lines, and the client's own handler writes none that are JSON.
-    disable_progress_bars()
-    logging.getLogger("huggingface_hub").handlers.clear()
-    # Health checks come first, here too.
-    lower_priority()
-    model_id = settings.model_id
-    snapshot = fetch(model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
-    name = model_id if snapshot.commit else _name(snapshot.folder)
-    artefact = read_artefact(snapshot.folder, model_id=name, revision=snapshot.commit)
-    choice, note = choose(settings.backend)
-    backend = load_backend(choice, artefact, settings.cpu_threads or available_cpus())
-    max_wait_s = settings.max_batch_wait_ms / 1_000
-    notes = " ".join(filter(None, (note, backend.note))) or None
-    return Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=notes)
+class ModelLoader:
+    """Pulls and loads commits of the model repo that the settings name. All its methods block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # Bars are no log lines, and the client's own handler writes none that are JSON.
+        disable_progress_bars()
+        logging.getLogger("huggingface_hub").handlers.clear()
+
+    @property
+    def can_change(self) -> bool:
+        """Whether another commit can come: not where one is pinned, or the Hub is not to be asked."""
+        settings = self._settings
+        is_local = Path(settings.model_id).is_dir()
+        return is_local or not (hub.is_commit(settings.model_revision) or constants.HF_HUB_OFFLINE)
+
+    def head(self) -> str:
+        """What names the present state of the repo, by one request. Raises HubUnreachable."""
+        return hub.head(self._settings.model_id, self._settings.model_revision)
+
+    def pull(self, commit: str | None = None) -> Snapshot:
+        """The files of a commit, or of the revision that the settings name. Raises StartupError."""
+        settings = self._settings
+        return hub.fetch(settings.model_id, commit or settings.model_revision, deadline_s=settings.startup_deadline_s)
+
+    def load(self, snapshot: Snapshot) -> Engine:
+        """Load the model until it can answer. Raises StartupError, which says what to change."""
+        # Health checks come first, here too.
+        lower_priority()
+        settings = self._settings
+        name = settings.model_id if snapshot.commit else _name(snapshot.folder)
+        artefact = read_artefact(snapshot.folder, model_id=name, revision=snapshot.commit)
+        choice, note = choose(settings.backend)
+        backend = load_backend(choice, artefact, settings.cpu_threads or available_cpus())
+        max_wait_s = settings.max_batch_wait_ms / 1_000
+        notes = " ".join(filter(None, (note, backend.note))) or None
+        return Engine(artefact, backend, max_batch=settings.max_batch or None, max_wait_s=max_wait_s, note=notes)
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Make this the commit that a start without the Hub serves."""
+        hub.remember(snapshot, self._settings.model_revision)
 
 
 def _name(folder: Path) -> str:

@@ -22,13 +22,14 @@ _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-
 class AuthenticationMiddleware:
     """Answers 401 without an API key; on the page a login stands for the key, for all of Gradio's routes as well.
 
-    page: the path of the page.
+    page: the path of the page. own_keys: a path below which the routes ask for keys of their own; None for none.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, page: str) -> None:
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, page: str, own_keys: str | None = None) -> None:
         self.app = app
         self.keys = keys
         self.page = page
+        self.own_keys = own_keys
         self.login = login.Login(keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +40,8 @@ class AuthenticationMiddleware:
             return await send({"type": "websocket.close", "code": 1008})
         request = Request(scope, receive)
         is_index = scope["path"] == "/" and request.method in {"GET", "HEAD"}
-        if is_index or scope["path"] in PUBLIC_PATHS or self.keys.accepts_headers(request.headers):
+        has_own_keys = self.own_keys is not None and is_below(scope["path"], self.own_keys)
+        if is_index or has_own_keys or scope["path"] in PUBLIC_PATHS or self.keys.accepts_headers(request.headers):
             return await self.app(scope, receive, send)
         if is_below(scope["path"], self.page):
             answer = await self._to_page(request)

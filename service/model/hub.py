@@ -3,8 +3,9 @@
 import errno
 import hashlib
 import logging
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -43,16 +44,27 @@ _FILES = [
 # huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.
 _STALL_S = 30.0
 
+_SERVED_SUFFIXES = {".json", ".safetensors", ".xml", ".bin", ".flac"}
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of one commit of a model repo. commit: 40 hexadecimal digits; None for a local folder."""
+    """The files of one commit of a model repo.
+
+    commit: 40 hexadecimal digits; None for a local folder. is_stale: it comes from the cache, as the Hub was out of
+    reach.
+    """
 
     folder: Path
     commit: str | None
+    is_stale: bool = field(default=False, compare=False)
+
+
+class HubUnreachable(Exception):
+    """The Hub does not say which commit a revision is at. The message says why, in words for the operator."""
 
 
 def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
@@ -65,7 +77,7 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     if Path(model_id).is_dir():
         return Snapshot(Path(model_id).resolve(), None)
     # Short enough that a stall leaves time for another try.
-    set_client_factory(partial(_client, stall_s=min(_STALL_S, deadline_s / 3)))
+    _bound_requests(min(_STALL_S, deadline_s / 3))
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, _PassingError)),
         stop=stop_before_delay(deadline_s),
@@ -82,6 +94,44 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
         ) from error
 
 
+def head(model_id: str, revision: str) -> str:
+    """The commit that a revision is at now, by one request; of a local folder, a hash of the times and sizes of its
+    files, which tells whether it has changed. Raises HubUnreachable."""
+    if Path(model_id).is_dir():
+        return _signature(Path(model_id))
+    _bound_requests(_STALL_S)
+    try:
+        commit = HfApi().model_info(model_id, revision=revision, expand=["sha"]).sha
+    except (OSError, httpx2.HTTPError, HFValidationError) as error:
+        reason = _lasting_reason(error, model_id, revision)
+        raise HubUnreachable(reason or f"The Hub did not answer ({type(error).__name__}).") from error
+    assert commit is not None, "asked for"
+    return commit
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a full commit hash, whose files never change."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def remember(snapshot: Snapshot, revision: str) -> None:
+    """Let the cache name this commit where it is asked for the revision and the Hub cannot be reached.
+
+    The client does so when it downloads a branch; a commit that has to prove itself first is downloaded by its hash.
+    """
+    if snapshot.commit is None or _COMMIT.fullmatch(revision):
+        return
+    # The documented layout of the cache: snapshots/<commit>, refs/<revision>.
+    reference = snapshot.folder.parents[1] / "refs" / revision
+    written = reference.with_name(f".{reference.name}.{os.getpid()}")
+    try:
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(snapshot.commit, encoding="ascii")
+        written.replace(reference)
+    except OSError as error:
+        logger.warning("The cache cannot note the new commit.", extra={"reason": error.strerror})
+
+
 class _PassingError(Exception):
     """A fault that may be gone at the next try."""
 
@@ -90,6 +140,7 @@ def _pull(model_id: str, revision: str) -> Snapshot:
     if _COMMIT.fullmatch(revision) and (pinned := _cached(model_id, revision)):
         _verify(pinned)
         return Snapshot(pinned, revision)
+    is_stale = False
     try:
         # Asked for its errors alone: with anything in the cache, the download hides that the Hub refuses.
         HfApi().model_info(model_id, revision=revision)
@@ -102,8 +153,9 @@ def _pull(model_id: str, revision: str) -> Snapshot:
             raise _PassingError(type(error).__name__) from error
         logger.warning("The Hub is out of reach; starting from the cache.", extra={"commit": cached.name})
         folder = cached
+        is_stale = not isinstance(error, OfflineModeIsEnabled)
     _verify(folder)
-    return Snapshot(folder, folder.name)
+    return Snapshot(folder, folder.name, is_stale)
 
 
 def _lasting_reason(error: Exception, model_id: str, revision: str) -> str | None:
@@ -140,11 +192,12 @@ def _verify(folder: Path) -> None:
     git's blob hash for small ones. A wrong one is removed, so that the next try fetches it anew."""
     for path in sorted(folder.rglob("*")):
         blob = path.resolve()
-        if not path.is_symlink() or _hash(blob) == blob.name:
+        if not path.is_symlink() or (blob.is_file() and _hash(blob) == blob.name):
             continue
         logger.warning("A downloaded file is corrupt and is fetched again.", extra={"file": path.name})
-        blob.unlink()
-        path.unlink()
+        # Another service may share the cache, and see the same.
+        blob.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise _PassingError(f"{path.name} arrived corrupt")
 
 
@@ -157,6 +210,19 @@ def _hash(blob: Path) -> str:
         return hashlib.sha1(  # noqa: S324
             b"blob %d\0" % len(content) + content
         ).hexdigest()
+
+
+def _signature(folder: Path) -> str:
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _SERVED_SUFFIXES and path.is_file():
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}".encode())
+    return f"local-{digest.hexdigest()[:12]}"
+
+
+def _bound_requests(stall_s: float) -> None:
+    set_client_factory(partial(_client, stall_s=stall_s))
 
 
 def _client(stall_s: float) -> httpx2.Client:

@@ -29,3 +29,10 @@ def copy(folder: Path, to: Path, **serving: Any) -> Path:
 def change(file: Path, **fields: Any) -> None:
     """Set fields of a JSON file."""
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The files of a model folder by their paths, as a commit takes them."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }

@@ -1,0 +1,1 @@
+"""Models that are swapped under load, against the stand-in for the Hub."""

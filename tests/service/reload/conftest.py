@@ -1,0 +1,112 @@
+"""A repo on the Hub whose model proves itself, and a steady load on a service."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.audio_files import encode, sweep
+from tests.support.golden_model import files
+from tests.support.hub_stand_in import HubStandIn
+from tests.support.service_process import Service, Start
+
+INTERVAL_S = "0.3"
+ADMIN_KEY = "an-admin-key-of-the-tests"
+
+
+@pytest.fixture
+def repo(hub: HubStandIn, golden_folder: Path, request: pytest.FixtureRequest) -> str:
+    """A model repo for each test, as training pushes it."""
+    repo_id = f"you/reload-{abs(hash(request.node.name)) % 10**9}"
+    hub.create_repo(repo_id)
+    hub.commit(repo_id, files(golden_folder))
+    return repo_id
+
+
+@pytest.fixture
+def service(start: Start, repo: str, tmp_path: Path) -> Service:
+    """A service that watches the repo, with a cache of its own."""
+    (tmp_path / "admin-keys").write_text(ADMIN_KEY)
+    service = start(
+        MODEL_ID=repo,
+        DECODERS="2",
+        RELOAD_INTERVAL_S=INTERVAL_S,
+        ADMIN_KEYS_FILE=str(tmp_path / "admin-keys"),
+        HF_HOME=str(tmp_path / "home"),
+        STARTUP_DEADLINE_S="6",
+        LOG_FORMAT="json",
+    )
+    service.wait_for("/readyz")
+    return service
+
+
+@dataclass
+class Load:
+    """The answers that clients got: revisions of those that succeeded, and everything else in words."""
+
+    revisions: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def steady_load(service: Service, clients: int = 2) -> Iterator[Load]:
+    """Clients that ask one after the other while the block runs."""
+    load, done, clip = Load(), threading.Event(), encode(sweep(3.0), "flac")
+
+    def ask() -> None:
+        with httpx2.Client(timeout=60) as client:
+            while not done.is_set():
+                started = time.perf_counter()
+                try:
+                    answer = client.post(f"{service.url}/classify", files={"file": ("song.flac", clip)})
+                except httpx2.HTTPError as error:
+                    load.failures.append(repr(error))
+                    continue
+                load.seconds.append(time.perf_counter() - started)
+                if answer.status_code == 200:
+                    load.revisions.append(answer.json()["model"]["revision"])
+                else:
+                    load.failures.append(answer.text)
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def metric(service: Service, series: str) -> float:
+    """The value of a series in /metrics."""
+    found = re.search(rf"^{re.escape(series)} (\S+)$", httpx2.get(f"{service.url}/metrics").text, re.M)
+    assert found, series
+    return float(found[1])
+
+
+def wait_for(service: Service, series: str, at_least: float = 1.0) -> None:
+    """Wait until a series has grown to a value."""
+    deadline = time.monotonic() + 60
+    while metric(service, series) < at_least:
+        assert time.monotonic() < deadline, "".join(service.lines)
+        time.sleep(0.05)
+
+
+def reloads(result: str) -> str:
+    """The series of a result of reloads."""
+    return f'genre_model_reloads_total{{result="{result}"}}'
+
+
+def revision(service: Service) -> str:
+    """The commit that the service says it answers with."""
+    answered: str = httpx2.get(f"{service.url}/model").json()["revision"]
+    return answered
