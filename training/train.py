@@ -64,6 +64,7 @@ def _save(folder: Path, experiment: Experiment, trainer: GenreTrainer, report: S
         window_s=data.max_duration_s,
         temperature=report.temperature,
         confidence_threshold=report.threshold.uncertain_below,
+        reference=report.reference,
         trained_on=TrainedOn(name=experiment.clips.name, synthetic=data.dataset == SYNTHETIC),
     )
     artefact.save(folder, trainer.accelerator.unwrap_model(trainer.model), experiment.extractor, serving)

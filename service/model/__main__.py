@@ -49,6 +49,7 @@ def report(artefact: Artefact) -> Iterator[tuple[str, str]]:
     yield "temperature", _or_default(artefact, f"{artefact.temperature:.4g}", "temperature")
     yield "uncertain below", _or_default(artefact, f"{artefact.confidence_threshold:.3g}", "uncertain_below")
     yield "trained on", artefact.trained_on.name if artefact.trained_on else "not said"
+    yield "reference", _reference(artefact)
     yield "graphs", _graphs(artefact)
     yield "golden clips", _check_golden(artefact)
 
@@ -58,6 +59,12 @@ def _labels(artefact: Artefact) -> str:
     rest = ", ..." if len(artefact.labels) > _SHOWN_LABELS else ""
     kind = "" if artefact.thresholds is None else ", several of a recording"
     return f"{len(artefact.labels)}{kind}: {shown}{rest}"
+
+
+def _reference(artefact: Artefact) -> str:
+    if artefact.reference is None:
+        return "not said: answers cannot be compared with those of training"
+    return f"answers to {artefact.reference.clips} held-out clips"
 
 
 def _or_default(artefact: Artefact, value: str, field: str) -> str:

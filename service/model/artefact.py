@@ -16,7 +16,7 @@ from service.errors import StartupError
 from service.model.calibration import Float, calibrated_probabilities
 from service.model.extractor import read_extractor, read_json
 from service.model.layout import CONFIG, SERVING, WEIGHTS
-from service.model.serving_file import Golden, ServingFile, TrainedOn, sha256
+from service.model.serving_file import Golden, Reference, ServingFile, TrainedOn, sha256
 
 DEFAULT_WINDOW_S = 30.0
 """Used for a repo that names no length: GTZAN's clips have it, and published models are trained on it."""
@@ -40,6 +40,7 @@ class Artefact:
     temperature: divides the logits. confidence_threshold: in 0..1; a best score below it makes a decision `uncertain`.
     trained_on: None when the repo does not say. graphs: the SHA-256 of each exported file, by its path in the folder;
     empty when the repo does not say. golden: None when the repo has no golden clips.
+    reference: answers to held-out recordings; None when the repo does not say.
     defaulted_fields: names, as in serving.json, of the fields that the repo does not say.
     """
 
@@ -55,6 +56,7 @@ class Artefact:
     trained_on: TrainedOn | None
     graphs: Mapping[str, str]
     golden: Golden | None
+    reference: Reference | None
     defaulted_fields: tuple[str, ...]
 
     def probabilities(self, logits: npt.NDArray[Float]) -> npt.NDArray[Float]:
@@ -98,6 +100,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         trained_on=serving.trained_on,
         graphs=serving.graphs,
         golden=serving.golden,
+        reference=serving.reference,
         defaulted_fields=tuple(name for name, value in declared.items() if value is None),
     )
 

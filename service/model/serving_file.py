@@ -16,6 +16,7 @@ __all__ = [
     "Golden",
     "GoldenClip",
     "Precision",
+    "Reference",
     "ServingFile",
     "TrainedOn",
     "sha256",
@@ -58,13 +59,25 @@ class Golden(BaseModel):
     tolerances: dict[Precision, Probability] = Field(default_factory=dict)
 
 
+class Reference(BaseModel):
+    """What the model answered to recordings that it was not trained on: what serving's answers can be compared with.
+
+    clips: how many. genres: the share of clips with each best genre. confidence: the share of clips in each tenth of
+    the best score, from 0 to 1.
+    """
+
+    clips: int = Field(ge=1)
+    genres: dict[str, Probability]
+    confidence: list[Probability] = Field(min_length=10, max_length=10)
+
+
 class ServingFile(BaseModel):
     """serving.json, version 1. A field that is None is decided by the service (`service.model.artefact`).
 
     Fields of later minor additions, and `fill` of earlier ones, are ignored; a changed meaning raises the version.
     thresholds: of a model that tells several genres of a recording, by label; `uncertain_below` for those that are
-    missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden: None in repos of
-    earlier versions.
+    missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden and
+    reference: None in repos of earlier versions.
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -77,6 +90,7 @@ class ServingFile(BaseModel):
     trained_on: TrainedOn | None = None
     graphs: dict[str, str] = Field(default_factory=dict)
     golden: Golden | None = None
+    reference: Reference | None = None
 
     def write(self, folder: Path) -> None:
         """Write the file into a model folder; fields that are None are left out."""

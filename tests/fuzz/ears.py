@@ -123,6 +123,7 @@ def _application(processes: int) -> FastAPI:
         trained_on=None,
         graphs={},
         golden=None,
+        reference=None,
         defaulted_fields=(),
     )
     app.state.classifier.load(Engine(artefact, _Backend()))

@@ -66,6 +66,10 @@ def test_the_commit_is_printed_and_holds_the_contract_and_no_more(
     serving = json.loads(files["serving.json"])
     assert serving.pop("graphs") == {name: hashlib.sha256(files[name]).hexdigest() for name in _GRAPHS}
     golden = serving.pop("golden")
+    reference = serving.pop("reference")
+    assert reference == json.loads(files["metrics.json"])["splits"][0]["reference"]
+    assert reference["clips"] == 10
+    assert sum(reference["genres"].values()) == pytest.approx(1) == sum(reference["confidence"])
     assert {clip["file"]: clip["sha256"] for clip in golden["clips"]} == {
         name: hashlib.sha256(files[name]).hexdigest() for name in _GOLDEN
     }

@@ -71,6 +71,7 @@ def classifier(
         trained_on=None,
         graphs={},
         golden=None,
+        reference=None,
         defaulted_fields=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s)

@@ -50,6 +50,7 @@ def artefact() -> Artefact:
         trained_on=None,
         graphs={},
         golden=None,
+        reference=None,
         defaulted_fields=(),
     )
 
