@@ -70,6 +70,12 @@ class ModelLoader:
         hub.remember(snapshot, self._settings.model_revision)
 
 
+def load_engine(settings: Settings) -> Engine:
+    """Pull and load the model that the settings name; blocks. Raises StartupError, which says what to change."""
+    loader = ModelLoader(settings)
+    return loader.load(loader.pull())
+
+
 def _name(folder: Path) -> str:
     """The name of a local model: training writes runs/demo/model, which is called demo."""
     return folder.parent.name if folder.name == "model" else folder.name
