@@ -1,0 +1,55 @@
+"""What may happen to the repo and to its neighbours while a service watches: a token is revoked, two replicas share."""
+
+import time
+from pathlib import Path
+
+from tests.service.reload.conftest import INTERVAL_S, metric, reloads, revision, steady_load, wait_for
+from tests.service.reload.test_swap import another_threshold
+from tests.support.golden_model import files
+from tests.support.hub_stand_in import HubStandIn, Token
+from tests.support.service_process import Start
+
+
+def test_a_token_that_is_revoked_leaves_the_model_serving(
+    hub: HubStandIn, start: Start, golden_folder: Path, tmp_path: Path
+) -> None:
+    hub.tokens["hf_revoked"] = Token("you", "read")
+    hub.create_repo("you/reload-private", private=True)
+    hub.commit("you/reload-private", files(golden_folder))
+    service = start(
+        MODEL_ID="you/reload-private",
+        HF_TOKEN="hf_revoked",
+        DECODERS="1",
+        RELOAD_INTERVAL_S=INTERVAL_S,
+        HF_HOME=str(tmp_path / "home"),
+    )
+    service.wait_for("/readyz")
+    old = hub.head("you/reload-private")
+    with steady_load(service, clients=1) as load:
+        del hub.tokens["hf_revoked"]
+        hub.commit("you/reload-private", another_threshold(golden_folder))
+        wait_for(service, "genre_model_stale")
+    assert load.failures == []
+    assert revision(service) == old
+    (line,) = [line["message"] for line in service.log if "may be stale" in line["message"]]
+    assert "Set HF_TOKEN" in line
+    assert "hf_revoked" not in "".join(service.lines)
+
+
+def test_two_replicas_that_share_a_cache_swap_at_once(
+    hub: HubStandIn, start: Start, repo: str, golden_folder: Path, tmp_path: Path
+) -> None:
+    settings = {"MODEL_ID": repo, "DECODERS": "1", "RELOAD_INTERVAL_S": INTERVAL_S, "HF_HOME": str(tmp_path / "home")}
+    first, second = start(**settings), start(**settings)
+    for service in (first, second):
+        service.wait_for("/readyz")
+    with steady_load(first, clients=1) as of_first, steady_load(second, clients=1) as of_second:
+        hub.corrupt("GET /.*/resolve/.*/serving.json")
+        new = hub.commit(repo, another_threshold(golden_folder))
+        for service in (first, second):
+            wait_for(service, reloads("swapped"))
+        time.sleep(1)
+    assert of_first.failures == of_second.failures == []
+    for service in (first, second):
+        assert revision(service) == new
+        assert metric(service, reloads("refused")) == metric(service, reloads("not_delivered")) == 0
