@@ -11,6 +11,7 @@ from service.errors import StartupError
 from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
 from service.model.graphs.locate import locate
+from service.model.layout import INT8_GRAPH_FOLDER
 from tests.support.audio_files import encode
 from tests.support.processes import run
 from training import export
@@ -94,7 +95,7 @@ def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> Non
     assert export.main([str(finished)]) == 0
     files = sorted(path.name for path in (finished / "model" / "openvino").iterdir())
     assert files == ["encoder.bin", "encoder.xml", "tiling.safetensors", "transformer.bin", "transformer.xml"]
-    assert "int8" not in (finished / "model" / "serving.json").read_text()
+    assert INT8_GRAPH_FOLDER not in (finished / "model" / "serving.json").read_text()
     openvino.Core().read_model(finished / "model" / "openvino" / "encoder.xml")
 
 
