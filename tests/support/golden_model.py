@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.support import tiny_model
-
 
 def save(folder: Path, genres: tuple[str, ...]) -> None:
     """Write the folder; windows of 2 s. The temperature makes the scores of random weights differ much."""
+    # Imported late: huggingface_hub reads HF_ENDPOINT when it is imported, and conftest sets it after importing this.
     from service.model.serving_file import ServingFile
+    from tests.support import tiny_model
     from training.publishing import artefact, golden
 
     tiny_model.save(folder, genres)
