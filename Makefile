@@ -39,7 +39,7 @@ check: env ## Lint, format check, types and the walls between the packages.
 	$(BIN)/lint-imports
 
 test: env ## Run the tests on all cores, with their branch coverage.
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report term
+	$(BIN)/pytest --numprocesses auto --max-worker-restart 0 --dist loadfile --no-loadscope-reorder --cov --cov-report term
 
 # Screenshots: runs/browser. With MODEL_ID=runs/demo/model they show what a trained model says, and the picture in the
 # README is made anew.
@@ -51,7 +51,7 @@ test-browser: env ## Try the page in Debian's Chromium, which is installed where
 	$(BIN)/pytest -m browser tests/browser
 
 test-slow: env ## Run the tests that take minutes, such as an epoch over 20,000 streamed clips.
-	$(BIN)/pytest -m slow -s
+	$(BIN)/pytest -m slow -s --timeout 3600
 
 bench: env ## Compare the service with the stock way on this machine, left alone (a quarter of an hour).
 	mkdir -p runs

@@ -1,6 +1,7 @@
 """Graphs of the model in int8, made after training, and the proof that they answer as those in floats do."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from service.audio import DEFAULT_MAX_WINDOWS, WindowSpec, normalise, read_recording
 from service.model.calibration import calibrated_probabilities
+from service.model.graphs.core import CORE
 from service.model.graphs.encoder import TiledEncoder
 from service.model.graphs.runner import GraphRunner, best_precision
 from service.model.graphs.tiling import Tiling, tile_frames
@@ -90,10 +92,16 @@ def compare(float32: Graphs, int8: Graphs, clips: datasets.Dataset, window: Wind
 
 
 def _quantise(graph: Path, made: Path, inputs: list[Any]) -> None:
+    # NNCF makes cores of its own, and `service.model.graphs.core` says why these must not come and go in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(_quantise_here, graph, made, inputs).result()
+
+
+def _quantise_here(graph: Path, made: Path, inputs: list[Any]) -> None:
     # It takes seconds to import.
     import nncf
 
-    model = nncf.quantize(openvino.Core().read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs))
+    model = nncf.quantize(CORE.read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs))
     openvino.save_model(model, made, compress_to_fp16=False)
 
 

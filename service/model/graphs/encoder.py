@@ -8,6 +8,7 @@ import openvino
 from safetensors import SafetensorError
 
 from service.audio import Waveform
+from service.model.graphs.core import CORE
 from service.model.graphs.tiling import MAX_TILE_FRAMES, Features, Tiling, tile_frames
 from service.model.layout import TiledGraphs
 
@@ -42,7 +43,7 @@ class TiledEncoder:
             raise GraphError(f"{graphs.encoder.name} and {graphs.tiling.name} are of two models")
         model.reshape({0: [1, 1, tiling.samples(self._tile_frames)]})
         options = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = CORE.compile_model(model, "CPU", options)
         self._queue = openvino.AsyncInferQueue(compiled, _REQUESTS_PER_STREAM * threads)
         self._queue.set_callback(self._put_away)
 
@@ -70,7 +71,7 @@ class TiledEncoder:
 def read_graph(path: Path) -> openvino.Model:
     """A graph from its file. Raises GraphError."""
     try:
-        return openvino.Core().read_model(path)
+        return CORE.read_model(path)
     except RuntimeError as error:
         raise GraphError(f"{path.name} cannot be read") from error
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 
 from service.audio import Waveform
+from service.model.graphs.core import CORE
 from service.model.graphs.encoder import GraphError, TiledEncoder, read_graph
 from service.model.layout import Graphs, WholeGraph
 
@@ -42,7 +42,7 @@ class GraphRunner:
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
         }
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = CORE.compile_model(model, "CPU", options)
         self.labels = int(compiled.output(0).shape[1])
         # Two, as one is filled while the other computes.
         self._requests = itertools.cycle([compiled.create_infer_request() for _ in range(2)])
@@ -68,7 +68,7 @@ class GraphRunner:
 
 def best_precision() -> str:
     """The fastest precision of floats on this CPU: `bf16` or `f32`."""
-    return "bf16" if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+    return "bf16" if "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
 def _batch(window: Waveform) -> Any:

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 
 from service.errors import StartupError
 from service.inference.loading import load_backend
 from service.model.artefact import read_artefact
+from service.model.graphs.core import CORE
 from service.model.graphs.locate import locate
 from service.model.layout import INT8_GRAPH_FOLDER
 from tests.support.audio_files import encode
@@ -96,7 +96,7 @@ def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> Non
     files = sorted(path.name for path in (finished / "model" / "openvino").iterdir())
     assert files == ["encoder.bin", "encoder.xml", "tiling.safetensors", "transformer.bin", "transformer.xml"]
     assert INT8_GRAPH_FOLDER not in (finished / "model" / "serving.json").read_text()
-    openvino.Core().read_model(finished / "model" / "openvino" / "encoder.xml")
+    CORE.read_model(finished / "model" / "openvino" / "encoder.xml")
 
 
 def test_a_run_of_an_older_version_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
