@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from service import problems
-from service.api import admin, routes
+from service.api import admin, huggingface, routes
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
@@ -149,13 +149,15 @@ def _add_routes(app: FastAPI, keys: KeyRing, admin_keys: KeyRing) -> None:
     app.include_router(routes.open_router)
     if admin_keys:
         app.include_router(admin.router)
+    app.include_router(huggingface.open_router)
     # For the OpenAPI document alone: the authentication middleware has looked at the key by then.
     schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
-    app.include_router(
-        routes.router,
-        dependencies=[Depends(scheme) for scheme in schemes if keys],
-        responses=problems.responses(Unauthorized) if keys else None,
-    )
+    for router, in_dialect in ((routes.router, False), (huggingface.router, True)):
+        app.include_router(
+            router,
+            dependencies=[Depends(scheme) for scheme in schemes if keys],
+            responses=problems.responses(Unauthorized, in_dialect=in_dialect) if keys else None,
+        )
 
 
 def _lifespan(

@@ -5,12 +5,18 @@ from typing import Any
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from service.errors import InternalError, InvalidParameter, ServiceError, Unauthorized
-from service.schemas import Problem
+from service.schemas import ErrorObject, Problem
+
+# Clients of the Hugging Face dialect and of the Open Inference Protocol read errors in a shape of their own.
+_DIALECT_PATHS = {"/", "/predict", "/health", "/info"}
+_DIALECT_PREFIX = "/v2/"
 
 
 def install(app: FastAPI) -> None:
@@ -21,16 +27,26 @@ def install(app: FastAPI) -> None:
 
 
 class ProblemResponse(JSONResponse):
-    """A problem as an HTTP answer. One that answers a ServiceError leaves its type in the scope, for the metrics."""
+    """A problem as an HTTP answer; on the paths of another dialect it has the shape that is usual there.
+
+    One that answers a ServiceError leaves its type in the scope, for the metrics.
+    """
 
     media_type = "application/problem+json"
     error_type: type[ServiceError] | None = None
+
+    def __init__(self, body: Problem, headers: dict[str, str]) -> None:
+        super().__init__(body.model_dump(), body.status, headers)
+        error = ErrorObject(error=body.detail, type=body.type, request_id=body.request_id)
+        self._in_dialect = JSONResponse(error.model_dump(), body.status, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
         if self.error_type:
             mark_refused(scope, self.error_type)
-        await super().__call__(scope, receive, send)
+        if _is_dialect(scope):
+            return await self._in_dialect(scope, receive, send)
+        return await super().__call__(scope, receive, send)
 
 
 def mark_refused(scope: Scope, error_type: type[ServiceError]) -> None:
@@ -58,15 +74,18 @@ def http_problem(status: int, title: str, detail: str, headers: dict[str, str] |
     return _respond("about:blank", title, status, detail, headers or {})
 
 
-def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entries of a route that may answer these errors."""
+def responses(*errors: type[ServiceError], in_dialect: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of a route that may answer these errors, on a path of another dialect or not."""
+    content: dict[str, Any] = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    if in_dialect:
+        content = {"application/json": {"schema": ErrorObject.model_json_schema()}}
     by_status: dict[int | str, list[str]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(f"`{error.type}`: {error.title.lower()}")
     return {
         status: {
             "description": "; ".join(lines),
-            "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+            "content": content,
         }
         for status, lines in by_status.items()
     }
@@ -84,10 +103,20 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     return problem(InvalidParameter(f"{where}: {first['msg']}."))
 
 
-async def _http_exception(_: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     """Answers what FastAPI itself refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
-    return http_problem(error.status_code, error.detail, error.detail, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return http_problem(error.status_code, error.detail, error.detail, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of a path, of all its routes: the router names those of the first."""
+    routes = iter_route_contexts(request.app.routes)
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in route.methods or ()}
 
 
 def internal_error() -> ProblemResponse:
@@ -97,4 +126,9 @@ def internal_error() -> ProblemResponse:
 
 def _respond(type_: str, title: str, status: int, detail: str, headers: dict[str, str]) -> ProblemResponse:
     body = Problem(type=type_, title=title, status=status, detail=detail, request_id=correlation_id.get() or "")
-    return ProblemResponse(body.model_dump(), status, headers)
+    return ProblemResponse(body, headers)
+
+
+def _is_dialect(scope: Scope) -> bool:
+    path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+    return path in _DIALECT_PATHS or f"{path}/".startswith(_DIALECT_PREFIX)

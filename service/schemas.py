@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from service.audio.quality import WarningCode
 
@@ -77,6 +78,9 @@ class Classification(BaseModel):
         description="Only when asked for. What the model's classifier gets, the mean over the windows: recordings that "
         "sound alike to the model lie close together.",
     )
+    logits: SkipJsonSchema[dict[str, float] | None] = Field(
+        None, exclude=True, description="Mean over the windows, by label, not calibrated; for other dialects only."
+    )
     model: ModelReference
     request_id: str = Field("", description="Also in the X-Request-ID header and in every log line of the request.")
 
@@ -138,3 +142,27 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="What is wrong with this request, and what to do.")
     request_id: str
+
+
+class ErrorObject(BaseModel):
+    """An error, as clients of Hugging Face's API and of the Open Inference Protocol read it."""
+
+    error: str = Field(description="What is wrong with this request, and what to do.")
+    type: str = Field(examples=["urn:music-genre:undecodable-audio"])
+    request_id: str
+
+
+class LabelScore(BaseModel):
+    """A label as the audio-classification task answers it."""
+
+    label: str = Field(examples=["blues"])
+    score: float = Field(description="A calibrated probability, unless another function than the model's is asked for.")
+
+
+class EndpointInfo(BaseModel):
+    """The model behind an endpoint, in the words of Hugging Face's Inference Endpoints."""
+
+    model_id: str
+    model_sha: str = Field(description="Commit of the model repo.")
+    model_pipeline_tag: Literal["audio-classification"]
+    version: str = Field(description="Of the service.")

@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from service.api.routes import ClassifierDep, ReloaderDep
+from service.api.classifying import ClassifierDep
+from service.api.routes import ReloaderDep
 from service.auth.keys import KeyRing
 from service.classification.classifier import Classifier
 from service.errors import Draining, ModelLoading, ModelRefused, ModelUnavailable, Unauthorized

@@ -57,13 +57,23 @@ async def recording(request: Request) -> AsyncIterator[BinaryIO]:
 
 
 async def _read(request: Request) -> FormData:
-    kind = parse_options_header(request.headers.get("content-type"))[0].decode("latin-1")
+    kind = content_type(request)
     if kind == _FORM:
         return await _read_form(request)
-    if kind.startswith(_BODY_KINDS) or kind in _BODY_TYPES:
-        return await _read_body(request)
+    if is_audio(kind):
+        return FormData([(_FIELD, await spool(request))])
     found = f"This body is declared as {kind[:60]}." if kind else "This request has no Content-Type."
     raise InvalidParameter(f"{found} {_HOW}")
+
+
+def content_type(request: Request) -> str:
+    """The declared type of a body in small letters, without its parameters; empty when none is declared."""
+    return parse_options_header(request.headers.get("content-type"))[0].decode("latin-1")
+
+
+def is_audio(kind: str) -> bool:
+    """Whether a body of this type may be a recording as it is."""
+    return kind.startswith(_BODY_KINDS) or kind in _BODY_TYPES
 
 
 async def _read_form(request: Request) -> FormData:
@@ -74,8 +84,8 @@ async def _read_form(request: Request) -> FormData:
         raise InvalidParameter(f"The body is not valid multipart/form-data. {error.message}") from error
 
 
-async def _read_body(request: Request) -> FormData:
-    # Closed with the form.
+async def spool(request: Request) -> UploadFile:
+    """The body of a request as a file, which the caller closes. Raises OSError when it cannot be kept."""
     spooled: Any = SpooledTemporaryFile(max_size=MultiPartParser.spool_max_size)  # noqa: SIM115
     file = UploadFile(spooled, size=0, headers=request.headers)
     try:
@@ -86,7 +96,7 @@ async def _read_body(request: Request) -> FormData:
     except BaseException:
         spooled.close()
         raise
-    return FormData([(_FIELD, file)])
+    return file
 
 
 async def _only_file(form: FormData) -> BinaryIO:

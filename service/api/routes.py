@@ -1,51 +1,26 @@
 """The HTTP routes."""
 
-import asyncio
-from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, BinaryIO
 
-from asgi_correlation_id import correlation_id
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.classifying import REFUSALS, ClassifierDep, cancel_on_disconnect, request_id
 from service.api.recording import REQUEST_BODY, recording
 from service.audio.formats import FORMATS
-from service.classification.classifier import Classifier
 from service.classification.reload import Reloader
-from service.errors import (
-    AudioTooLong,
-    AudioTooShort,
-    ClientGone,
-    DeadlineExceeded,
-    Draining,
-    InvalidParameter,
-    ModelLoading,
-    Overloaded,
-    PayloadTooLarge,
-    SilentAudio,
-    StorageFull,
-    UndecodableAudio,
-    UnsupportedMedia,
-    UploadTimeout,
-)
+from service.errors import Draining, ModelLoading
 from service.metrics import Metrics
 from service.problems import responses
 from service.schemas import Classification, ClassifyOptions, Health, ModelCard
-
-T = TypeVar("T")
 
 router = APIRouter()
 """Routes that need a key, once there are keys."""
 
 open_router = APIRouter()
 """Routes that need no key: those of `authentication.PUBLIC_PATHS`."""
-
-
-def _classifier(request: Request) -> Classifier:
-    classifier: Classifier = request.app.state.classifier
-    return classifier
 
 
 def _metrics(request: Request) -> Metrics:
@@ -59,7 +34,6 @@ def _reloader(request: Request) -> Reloader:
 
 
 ReloaderDep = Annotated[Reloader, Depends(_reloader)]
-ClassifierDep = Annotated[Classifier, Depends(_classifier)]
 RecordingDep = Annotated[BinaryIO, Depends(recording)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
@@ -70,21 +44,7 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
     response_model_exclude_none=True,
     tags=["classify"],
     openapi_extra={"requestBody": REQUEST_BODY},
-    responses=responses(
-        UndecodableAudio,
-        PayloadTooLarge,
-        AudioTooLong,
-        UnsupportedMedia,
-        AudioTooShort,
-        SilentAudio,
-        InvalidParameter,
-        Overloaded,
-        ModelLoading,
-        Draining,
-        DeadlineExceeded,
-        StorageFull,
-        UploadTimeout,
-    ),
+    responses=responses(*REFUSALS),
 )
 async def classify(
     request: Request,
@@ -95,7 +55,7 @@ async def classify(
     """Tell the genre of a recording."""
     work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)
-    return answer.model_copy(update={"request_id": correlation_id.get() or ""})
+    return answer.model_copy(update={"request_id": request_id()})
 
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))
@@ -140,31 +100,7 @@ async def metrics(metrics: MetricsDep) -> Response:
     return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
-@open_router.get("/", include_in_schema=False)
+@open_router.get("/", tags=["operate"], response_class=RedirectResponse)
 async def index(request: Request) -> Response:
     """Lead a browser to the page."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")
-
-
-async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client hangs up; ClientGone is raised then.
-
-    The request's body must have been read.
-    """
-    working = asyncio.create_task(work)
-    listening = asyncio.create_task(_hang_up(request))
-    try:
-        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
-            raise ClientGone("The client hung up before the answer.")
-        return working.result()
-    finally:
-        working.cancel()
-        listening.cancel()
-
-
-async def _hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.audio import AudioWarning
-from service.inference.backend import Embeddings
+from service.inference.backend import Embeddings, Logits
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
 from service.schemas import Classification, RecordingWarning, Score, Span
@@ -19,12 +19,14 @@ WindowProbabilities = npt.NDArray[np.float32]
 class WindowScores:
     """Per-window results of one recording, how much of the recording they cover, and the seconds spent in each stage.
 
-    rows, embeddings: of each span (start and end in seconds); no embeddings where the backend answers none.
+    rows, embeddings, logits: of each span (start and end in seconds); no embeddings and logits where the backend
+    answers none.
     """
 
     spans: list[tuple[float, float]] = field(default_factory=list)
     rows: list[WindowProbabilities] = field(default_factory=list)
     embeddings: list[Embeddings] = field(default_factory=list)
+    logits: list[Logits] = field(default_factory=list)
     duration_s: float = 0.0
     analysed_s: float = 0.0
     warnings: list[AudioWarning] = field(default_factory=list)
@@ -64,6 +66,9 @@ def aggregate(
         warnings=[RecordingWarning(code=warning.code, detail=warning.detail) for warning in heard.warnings],
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
         embedding=np.mean(heard.embeddings, axis=0).tolist() if embedding else None,
+        logits=dict(zip(artefact.labels, np.mean(heard.logits, axis=0).tolist(), strict=True))
+        if heard.logits
+        else None,
         model=engine.reference,
     )
 

@@ -203,6 +203,8 @@ class Classifier:
         heard.rows.append(result.probabilities)
         if result.embedding is not None:
             heard.embeddings.append(result.embedding)
+        if result.logits is not None:
+            heard.logits.append(result.logits)
 
     def _record(self, answer: Classification, heard: WindowScores) -> None:
         for stage, seconds in heard.stages.items():

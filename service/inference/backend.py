@@ -12,6 +12,9 @@ Windows = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
 """float32 (n, labels), calibrated, columns in the order of the artefact's labels."""
 
+Logits = npt.NDArray[np.float32]
+"""float32 (n, labels): what the probabilities are made of, not calibrated."""
+
 Embeddings = npt.NDArray[np.float32]
 """float32 (n, dimensions): what the model's classifier gets, pooled over each window's time."""
 
@@ -21,10 +24,18 @@ class Outputs:
     """What a model says of n windows.
 
     embeddings: None of a model without one linear classifier, and of graphs that earlier versions exported.
+    logits: None of a backend that answers none.
     """
 
     probabilities: Probabilities
     embeddings: Embeddings | None = None
+    logits: Logits | None = None
+
+    def of(self, index: int) -> "Outputs":
+        """The outputs for one window of them: rows in place of matrices."""
+        embeddings = None if self.embeddings is None else self.embeddings[index]
+        logits = None if self.logits is None else self.logits[index]
+        return Outputs(self.probabilities[index], embeddings, logits)
 
 
 class Backend(Protocol):

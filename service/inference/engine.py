@@ -10,7 +10,7 @@ import numpy as np
 
 from service.audio import Waveform, normalise
 from service.errors import NonFiniteScores, StartupError
-from service.inference.backend import Backend, Embeddings, Outputs, Probabilities, Windows
+from service.inference.backend import Backend, Embeddings, Logits, Outputs, Probabilities, Windows
 from service.model.artefact import Artefact
 from service.runtime.resources import lower_priority
 from service.schemas import ModelReference
@@ -22,12 +22,14 @@ _SPEED_SMOOTHING = 0.2
 class WindowResult:
     """The answer to one window.
 
-    probabilities: float32 (labels,). embedding: float32 (dimensions,), None of a backend that answers none.
+    probabilities: float32 (labels,). embedding, logits: float32 (dimensions,) and (labels,), None of a backend that
+    answers none.
     queue_s: seconds that the window waited for its turn. inference_s: seconds that its batch was computed.
     """
 
     probabilities: Probabilities
     embedding: Embeddings | None
+    logits: Logits | None
     queue_s: float
     inference_s: float
 
@@ -35,7 +37,7 @@ class WindowResult:
 @dataclass(eq=False)
 class _Job:
     window: Waveform
-    answer: asyncio.Future[tuple[Probabilities, Embeddings | None, float]]
+    answer: asyncio.Future[tuple[Outputs, float]]
 
 
 class Engine:
@@ -94,8 +96,9 @@ class Engine:
         self._jobs.append(job)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
-        probabilities, embedding, inference_s = await job.answer
-        return WindowResult(probabilities, embedding, time.perf_counter() - started - inference_s, inference_s)
+        outputs, inference_s = await job.answer
+        queue_s = time.perf_counter() - started - inference_s
+        return WindowResult(outputs.probabilities, outputs.embeddings, outputs.logits, queue_s, inference_s)
 
     def close(self) -> None:
         """Compute nothing more; what waits is dropped."""
@@ -123,10 +126,8 @@ class Engine:
             for index, job in enumerate(jobs):
                 if job.answer.done():
                     continue
-                probabilities = outputs.probabilities[index]
-                if np.isfinite(probabilities).all():
-                    embedding = None if outputs.embeddings is None else outputs.embeddings[index]
-                    job.answer.set_result((probabilities, embedding, elapsed_s))
+                if np.isfinite(outputs.probabilities[index]).all():
+                    job.answer.set_result((outputs.of(index), elapsed_s))
                 else:
                     job.answer.set_exception(NonFiniteScores())
 

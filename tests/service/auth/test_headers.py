@@ -60,5 +60,6 @@ def test_metrics_can_have_a_port_of_their_own(model_folder: Path) -> None:
     assert main.get("/livez").status_code == 200
     assert "genre_http_requests_total" in metrics.get("/metrics").text
     assert metrics.get("/livez").status_code == 200
-    for path in ("/", "/ui", "/model", "/docs"):
+    assert metrics.get("/", headers=bearer(KEY)).status_code == 404
+    for path in ("/ui", "/model", "/docs"):
         expect_problem(metrics.get(path, headers=bearer(KEY)), 404, "about:blank")

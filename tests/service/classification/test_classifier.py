@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from service.api.routes import cancel_on_disconnect
+from service.api.classifying import cancel_on_disconnect
 from service.audio import WindowSpec
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
