@@ -54,13 +54,16 @@ def ray_running() -> Iterator[None]:
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if address := os.environ.get("RAY_ADDRESS"):
         _check_address(address)
-        with _silent():
-            ray.init(address, **options)
     else:
+        address = "local"
         # Without the dashboard, and for this machine alone.
         options |= {"num_cpus": available_cpus(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    try:
         with _silent():
-            ray.init("local", **options)
+            ray.init(address, **options)
+    except Exception as error:
+        # Of any type: Ray raises a bare one where a busy machine takes more than half a minute to start its processes.
+        raise LibraryError(f"Ray did not start: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from service.library import options
+from service.library.__main__ import main
 from service.library.output.parts import Parts
 from service.library.output.summary import summarise
 from tests.support.service_process import environment
@@ -59,6 +60,7 @@ def library(tmp_path: Path, music: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_list_becomes_rows(music: Path, model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "gone.mp3").symlink_to(tmp_path / "nowhere")
     listed = tmp_path / "list.csv"
@@ -68,6 +70,19 @@ def test_a_list_becomes_rows(music: Path, model_folder: Path, tmp_path: Path) ->
     assert "3 of 3 files" in done.stderr
     assert by_path(out, "error_type") == {"1.flac": None, "3.mp3": None, "gone.mp3": "not-found"}
     assert summarise(Parts(out)) == done.stdout
+
+
+def test_a_ray_that_does_not_start_is_one_line(
+    music: Path,
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MODEL_ID", str(model_folder))
+    monkeypatch.setenv("RAY_TMPDIR", "/dev/null/ray")
+    assert main([str(music), "--out", str(tmp_path / "out")]) == 1
+    assert capfd.readouterr().err.splitlines()[-1].startswith("error: Ray did not start: ")
 
 
 @pytest.mark.slow

@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.service.application import application
 from tests.support.audio_files import encode, sweep
 from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn
-from tests.support.service_process import Service, Start
+from tests.support.serving import serving
 
 INTERVAL_S = "0.3"
 ADMIN_KEY = "an-admin-key-of-the-tests"
@@ -30,20 +31,18 @@ def repo(hub: HubStandIn, golden_folder: Path, request: pytest.FixtureRequest) -
 
 
 @pytest.fixture
-def service(start: Start, repo: str, tmp_path: Path) -> Service:
-    """A service that watches the repo, with a cache of its own."""
+def url(repo: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a service, in this process, that watches the repo."""
     (tmp_path / "admin-keys").write_text(ADMIN_KEY)
-    service = start(
-        MODEL_ID=repo,
-        DECODERS="2",
-        RELOAD_INTERVAL_S=INTERVAL_S,
-        ADMIN_KEYS_FILE=str(tmp_path / "admin-keys"),
-        HF_HOME=str(tmp_path / "home"),
-        STARTUP_DEADLINE_S="6",
-        LOG_FORMAT="json",
+    app = application(
+        repo,
+        decoders=2,
+        reload_interval_s=float(INTERVAL_S),
+        admin_keys_file=tmp_path / "admin-keys",
+        startup_deadline_s=6,
     )
-    service.wait_for("/readyz")
-    return service
+    with serving(app) as url:
+        yield url
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Load:
 
 
 @contextmanager
-def steady_load(service: Service, clients: int = 2) -> Iterator[Load]:
+def steady_load(url: str, clients: int = 2) -> Iterator[Load]:
     """Clients that ask one after the other while the block runs."""
     load, done, clip = Load(), threading.Event(), encode(sweep(3.0), "flac")
 
@@ -65,7 +64,7 @@ def steady_load(service: Service, clients: int = 2) -> Iterator[Load]:
             while not done.is_set():
                 started = time.perf_counter()
                 try:
-                    answer = client.post(f"{service.url}/classify", files={"file": ("song.flac", clip)})
+                    answer = client.post(f"{url}/classify", files={"file": ("song.flac", clip)})
                 except httpx2.HTTPError as error:
                     load.failures.append(repr(error))
                     continue
@@ -86,18 +85,18 @@ def steady_load(service: Service, clients: int = 2) -> Iterator[Load]:
             thread.join()
 
 
-def metric(service: Service, series: str) -> float:
+def metric(url: str, series: str) -> float:
     """The value of a series in /metrics."""
-    found = re.search(rf"^{re.escape(series)} (\S+)$", httpx2.get(f"{service.url}/metrics").text, re.M)
+    found = re.search(rf"^{re.escape(series)} (\S+)$", httpx2.get(f"{url}/metrics").text, re.M)
     assert found, series
     return float(found[1])
 
 
-def wait_for(service: Service, series: str, at_least: float = 1.0) -> None:
+def wait_for(url: str, series: str, at_least: float = 1.0) -> None:
     """Wait until a series has grown to a value."""
     deadline = time.monotonic() + 60
-    while metric(service, series) < at_least:
-        assert time.monotonic() < deadline, "".join(service.lines)
+    while metric(url, series) < at_least:
+        assert time.monotonic() < deadline, series
         time.sleep(0.05)
 
 
@@ -106,7 +105,7 @@ def reloads(result: str) -> str:
     return f'genre_model_reloads_total{{result="{result}"}}'
 
 
-def revision(service: Service) -> str:
+def revision(url: str) -> str:
     """The commit that the service says it answers with."""
-    answered: str = httpx2.get(f"{service.url}/model").json()["revision"]
+    answered: str = httpx2.get(f"{url}/model").json()["revision"]
     return answered

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.service.reload.conftest import metric, reloads, revision, steady_load, wait_for
+from tests.service.reload.conftest import INTERVAL_S, metric, reloads, revision, steady_load, wait_for
 from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn
-from tests.support.service_process import Service
+from tests.support.service_process import Start
 
 Change = Callable[[dict[str, bytes]], dict[str, bytes]]
 
@@ -50,12 +50,14 @@ def _unknown_schema(content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def test_a_good_commit_is_swapped_in_without_a_failed_request(
-    hub: HubStandIn, repo: str, service: Service, golden_folder: Path
+    hub: HubStandIn, start: Start, repo: str, golden_folder: Path, tmp_path: Path
 ) -> None:
+    service = start(MODEL_ID=repo, DECODERS="2", RELOAD_INTERVAL_S=INTERVAL_S, HF_HOME=str(tmp_path / "home"))
+    service.wait_for("/readyz")
     old = hub.head(repo)
-    with steady_load(service) as load:
+    with steady_load(service.url) as load:
         new = hub.commit(repo, another_threshold(golden_folder))
-        wait_for(service, reloads("swapped"))
+        wait_for(service.url, reloads("swapped"))
         seen = len(load.revisions)
         while len(load.revisions) < seen + 6:
             time.sleep(0.05)
@@ -63,13 +65,13 @@ def test_a_good_commit_is_swapped_in_without_a_failed_request(
     assert set(load.revisions) == {old, new}
     # Both clients may still wait for an answer of the old model when the first of the new one comes.
     assert old not in load.revisions[load.revisions.index(new) + 2 :]
-    assert revision(service) == new
-    assert metric(service, reloads("refused")) == metric(service, "genre_model_stale") == 0
+    assert revision(service.url) == new
+    assert metric(service.url, reloads("refused")) == metric(service.url, "genre_model_stale") == 0
     assert f'revision="{old}"' not in service.wait_for("/metrics").text
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    "case",
     [
         (_bad_scores, "does not answer as in training"),
         (_permuted_labels, "does not answer as in training"),
@@ -79,23 +81,29 @@ def test_a_good_commit_is_swapped_in_without_a_failed_request(
     ],
 )
 def test_a_commit_that_does_not_prove_itself_is_refused_once(
-    hub: HubStandIn, repo: str, service: Service, golden_folder: Path, change: Change, reason: str
+    hub: HubStandIn,
+    repo: str,
+    url: str,
+    golden_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    case: tuple[Change, str],
 ) -> None:
+    change, reason = case
     old = hub.head(repo)
-    with steady_load(service, clients=1) as load:
+    with steady_load(url, clients=1) as load:
         hub.commit(repo, change(files(golden_folder)))
-        wait_for(service, reloads("refused"))
+        wait_for(url, reloads("refused"))
         hub.forget_requests()
         # Several looks later it has not been tried again.
         while len(hub.requests) < 4:
             time.sleep(0.05)
     assert load.failures == []
-    assert set(load.revisions) == {old} == {revision(service)}
-    assert metric(service, reloads("refused")) == 1
-    (line,) = [line["message"] for line in service.log if line["level"] == "ERROR"]
+    assert set(load.revisions) == {old} == {revision(url)}
+    assert metric(url, reloads("refused")) == 1
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert line.startswith("a new model is refused, the old one goes on: ")
     assert reason in line
     # One that mends it is taken.
     good = hub.commit(repo, files(golden_folder))
-    wait_for(service, reloads("swapped"))
-    assert revision(service) == good
+    wait_for(url, reloads("swapped"))
+    assert revision(url) == good
