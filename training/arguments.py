@@ -147,6 +147,13 @@ class GenreTrainingArguments(TrainingArguments):
     dry_run: bool = field(
         default=False, metadata={"help": "Tell what would be done, how long it takes and how much disk, and stop."}
     )
+    push_gate: bool = field(
+        default=False,
+        metadata={
+            "help": "Before the push, compare with the model on the main branch, on the same held-out clips. A model "
+            "that is worse beyond noise goes to a branch of its own."
+        },
+    )
     robustness: bool = field(
         default=True,
         metadata={"help": "After training, test under mp3, phone band, noise, other pitch and tempo, and excerpts."},
@@ -165,6 +172,8 @@ class GenreTrainingArguments(TrainingArguments):
             raise ValueError("--hub_token would be saved in the clear. Set the environment variable HF_TOKEN instead.")
         if self.push_to_hub and self.hub_model_id is None:
             raise ValueError("--push_to_hub needs --hub_model_id, such as you/genre.")
+        if self.push_gate and not self.push_to_hub:
+            raise ValueError("--push_gate decides about a push. Give --push_to_hub, too.")
         if not torch.accelerator.is_available():
             # Without this, transformers refuses bf16 where there is no GPU.
             self.use_cpu = True

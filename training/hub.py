@@ -1,6 +1,7 @@
 """Uses the Hub for training: retries passing faults, explains lasting ones, pushes a model in one commit."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from service.errors import StartupError
+from service.model.artefact import Artefact, read_artefact
+from service.model.hub import fetch
 from service.model.hub_errors import explain_refusal
 from service.model.layout import GOLDEN_FOLDER, GRAPH_FOLDER
 from training.errors import TrainingError, is_full
@@ -19,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 6
 _MAX_WAIT_S = 60
+_PULL_DEADLINE_S = 600.0
+
+MAIN = "main"
+"""The branch that services follow, unless MODEL_REVISION names another."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,13 +69,30 @@ def preflight(repo_id: str, *, private: bool | None) -> str:
     return full_id
 
 
-def push(folder: Path, repo_id: str) -> str:
-    """Push a model folder in one commit, and return the commit's hash. Raises TrainingError; the folder stays."""
+def current_model(repo_id: str) -> Artefact | None:
+    """The model on the main branch; None, after a line in the log, where there is none that can be served."""
+    try:
+        snapshot = fetch(repo_id, MAIN, deadline_s=_PULL_DEADLINE_S)
+        return read_artefact(snapshot.folder, model_id=repo_id, revision=snapshot.commit)
+    except StartupError as error:
+        logger.warning("There is no model on the branch to compare with: %s", error)
+        return None
+
+
+def push(folder: Path, repo_id: str, branch: str = MAIN) -> str:
+    """Push a model folder in one commit, and return the commit's hash. Raises TrainingError; the folder stays.
+
+    branch: made of the main branch where it is new.
+    """
+    api = HfApi()
     with hub_errors_explained(repo_id):
+        if branch != MAIN:
+            retrying(api.create_branch, repo_id, branch=branch, exist_ok=True)
         commit = retrying(
-            HfApi().upload_folder,
+            api.upload_folder,
             repo_id=repo_id,
             folder_path=folder,
+            revision=branch,
             commit_message="Train a music genre classifier",
             # What an earlier push left and this one lacks must not be served.
             delete_patterns=[
@@ -76,6 +101,26 @@ def push(folder: Path, repo_id: str) -> str:
             ],
         )
     return commit.oid
+
+
+def tag_release(repo_id: str, commit: str) -> str | None:
+    """Tag a commit as the next of v1, v2, ..., for MODEL_REVISION; None, after a line in the log, when that fails.
+
+    A commit that has such a tag already, as the same files were pushed again, keeps it.
+    """
+    api = HfApi()
+    try:
+        with hub_errors_explained(repo_id):
+            tags = retrying(api.list_repo_refs, repo_id).tags
+            releases = {int(found[1]): tag for tag in tags if (found := re.fullmatch(r"v(\d+)", tag.name))}
+            if releases and releases[max(releases)].target_commit == commit:
+                return f"v{max(releases)}"
+            name = f"v{max(releases, default=0) + 1}"
+            retrying(api.create_tag, repo_id, tag=name, revision=commit)
+    except TrainingError as error:
+        logger.warning("The commit %s of %s is pushed, and has no tag: %s", commit, repo_id, error)
+        return None
+    return name
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

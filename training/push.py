@@ -21,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{folder} holds no finished model. Run the training to its end first.")
     try:
         repo_id = hub.preflight(options.hub_model_id, private=options.hub_private_repo or None)
-        sys.stdout.write(f"{hub.push(folder, repo_id)}\n")
+        commit = hub.push(folder, repo_id)
+        hub.tag_release(repo_id, commit)
+        sys.stdout.write(f"{commit}\n")
     except TrainingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -1,13 +1,16 @@
 """Trains a model: loads the data, fine-tunes, evaluates, saves and pushes."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
+from service.model.artefact import Artefact, read_artefact
 from service.model.serving_file import ServingFile, TrainedOn
 from training import hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.sources import SYNTHETIC
 from training.errors import TrainingError
+from training.evaluation.gate import judge
 from training.evaluation.report import SplitReport
 from training.finetuning import run_folder
 from training.finetuning.description import describe, settings_of
@@ -16,6 +19,7 @@ from training.finetuning.experiment import Experiment, prepare_experiment, with_
 from training.finetuning.fit import fit
 from training.finetuning.trainer import GenreTrainer
 from training.publishing import artefact, model_card
+from training.publishing.release import release
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
         run_folder.lock_settings(output_dir, settings_of(data, base, arguments))
     hub_model_id = _preflight(arguments)
     experiment = with_encoder_cache(prepare_experiment(data, base, arguments))
+    current = _current(arguments, hub_model_id, experiment.clips.genres)
     folder = output_dir / run_folder.MODEL_FOLDER
     reports: list[SplitReport] = []
     for split in experiment.splits:
@@ -46,12 +51,29 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     if arguments.process_index == 0:
         parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
         report_of_run = describe(experiment, reports, parameters=parameters)
+        if current is not None:
+            new = read_artefact(folder, model_id=str(hub_model_id), revision=None)
+            verdict = judge(new, current, experiment.splits[0].test, experiment.clips.genres)
+            report_of_run = replace(report_of_run, gate=verdict)
         model_card.write(folder, report_of_run, hub_model_id or output_dir.name)
         logger.info("Measured on %s:\n%s", experiment.clips.name, model_card.summary(report_of_run))
         logger.info("The model is in %s", folder)
         if hub_model_id is not None:
-            _push(folder, hub_model_id)
+            release(folder, hub_model_id, report_of_run.gate)
     return folder
+
+
+def _current(arguments: GenreTrainingArguments, hub_model_id: str | None, genres: list[str]) -> Artefact | None:
+    """The model that the push gate compares with. Raises TrainingError, before any training, where that cannot be."""
+    if hub_model_id is None or not arguments.push_gate or arguments.process_index != 0:
+        return None
+    current = hub.current_model(hub_model_id)
+    if current is not None and set(current.labels) != set(genres):
+        raise TrainingError(
+            f"--push_gate compares models of the same genres. {hub_model_id} tells {', '.join(current.labels)}; the "
+            f"data has {', '.join(genres)}. Leave out --push_gate, or push to another repo."
+        )
+    return current
 
 
 def _save(folder: Path, experiment: Experiment, trainer: GenreTrainer, report: SplitReport) -> None:
@@ -68,15 +90,6 @@ def _save(folder: Path, experiment: Experiment, trainer: GenreTrainer, report: S
         trained_on=TrainedOn(name=experiment.clips.name, synthetic=data.dataset == SYNTHETIC),
     )
     artefact.save(folder, trainer.accelerator.unwrap_model(trainer.model), experiment.extractor, serving)
-
-
-def _push(folder: Path, hub_model_id: str) -> None:
-    try:
-        commit = hub.push(folder, hub_model_id)
-    except TrainingError as error:
-        again = f"python -m training.push {folder.parent} --hub_model_id {hub_model_id}"
-        raise TrainingError(f"{error} The model is safe in {folder}; push it later with: {again}") from error
-    logger.info("Pushed %s, commit %s", hub_model_id, commit)
 
 
 def _preflight(arguments: GenreTrainingArguments) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from tests.support import gtzan
+from tests.support import golden_model, gtzan, tiny_model
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.processes import run
 from tests.training.finetuning.test_model import push_base_model
@@ -155,6 +155,37 @@ def test_a_token_that_may_only_read_is_noticed_before_any_data_work(
     assert main([*options, "--push_to_hub", "--hub_model_id", "you/read-only"]) == 1
     assert "write access" in capsys.readouterr().err
     assert [request.path for request in hub.requests if "gtzan" in request.path] == []
+
+
+def test_the_gate_compares_with_the_model_on_the_branch(
+    hub: HubStandIn,
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    before = {}
+    for repo, content in (("you/gate", model_folder), ("you/gate-others", tmp_path / "others")):
+        if not content.exists():
+            tiny_model.save(content, ("polka", "waltz"))
+        hub.create_repo(repo)
+        before[repo] = hub.commit(repo, golden_model.files(content))
+    options = ("--model_name_or_path", "tiny", *_MADE, *_SHORT, "--max_steps", "1", "--no_robustness", "--use_cpu")
+    gate = ("--push_to_hub", "--push_gate", "--hub_model_id")
+    assert main([*options, *gate, "you/gate-others", "--output_dir", str(tmp_path / "refused")]) == 1
+    assert (
+        "--push_gate compares models of the same genres. you/gate-others tells polka, waltz" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "refused" / "model").exists()
+    assert main([*options, *gate, "you/gate", "--output_dir", str(tmp_path / "run")]) == 0
+    (row,) = [
+        line
+        for line in hub.files("you/gate")["README.md"].decode().splitlines()
+        if line.startswith("| Against the model")
+    ]
+    assert f"of the current model, commit {before['you/gate'][:12]}" in row
+    assert json.loads(hub.files("you/gate")["metrics.json"])["gate"]["current"] == before["you/gate"]
 
 
 def test_help_explains_every_option_of_ours(capsys: pytest.CaptureFixture[str]) -> None:

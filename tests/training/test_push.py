@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from tests.support.hub_stand_in import HubStandIn
 from training import hub as training_hub
 from training.errors import TrainingError
+from training.evaluation.gate import Verdict
+from training.publishing.release import release
 
 
 @pytest.fixture
@@ -66,3 +69,48 @@ def test_what_an_earlier_push_left_is_removed(hub: HubStandIn, folder: Path) -> 
     hub.commit("you/renewed", {"model-00001-of-00002.safetensors": b"old", "notes.txt": b"somebody's"})
     training_hub.push(folder, "you/renewed")
     assert sorted(hub.files("you/renewed")) == [".gitattributes", "config.json", "model.safetensors", "notes.txt"]
+
+
+@pytest.mark.usefixtures("write_token")
+def test_each_commit_of_the_main_branch_gets_the_next_tag(hub: HubStandIn, folder: Path) -> None:
+    repo = training_hub.preflight("you/tagged", private=None)
+    first = training_hub.push(folder, repo)
+    assert training_hub.tag_release(repo, first) == "v1"
+    assert training_hub.tag_release(repo, first) == "v1"
+    (folder / "config.json").write_text('{"changed": true}')
+    assert training_hub.tag_release(repo, training_hub.push(folder, repo)) == "v2"
+    tags = {tag.name: tag.target_commit for tag in HfApi().list_repo_refs(repo).tags}
+    assert tags == {"v1": first, "v2": hub.head(repo)}
+
+
+@pytest.mark.usefixtures("write_token")
+def test_a_tag_that_the_hub_refuses_leaves_the_push(
+    hub: HubStandIn, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    repo = training_hub.preflight("you/untagged", private=None)
+    commit = training_hub.push(folder, repo)
+    hub.fail("POST .*/tag/", status=403, times=None)
+    assert training_hub.tag_release(repo, commit) is None
+    assert f"The commit {commit} of you/untagged is pushed, and has no tag" in caplog.text
+
+
+def _verdict(high: float) -> Verdict:
+    return Verdict("c" * 40, n=100, new_accuracy=0.7, current_accuracy=0.8, low=-0.2, high=high)
+
+
+@pytest.mark.usefixtures("write_token")
+def test_a_model_that_is_worse_is_pushed_beside_the_branch(
+    hub: HubStandIn, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    repo = training_hub.preflight("you/gated", private=None)
+    before = hub.head(repo)
+    release(folder, repo, _verdict(high=-0.01))
+    assert hub.head(repo) == before
+    (branch,) = [ref.name for ref in HfApi().list_repo_refs(repo).branches if ref.name != "main"]
+    assert branch.startswith("refused-")
+    assert hub.files(repo, revision=branch)["model.safetensors"] == b"weights"
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "accuracy 0.700 against 0.800 of the current model" in warning
+    assert branch in warning
+    release(folder, repo, _verdict(high=0.0))
+    assert hub.head(repo) != before

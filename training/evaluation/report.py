@@ -14,6 +14,7 @@ from training.data.clips import WarningCounts
 from training.data.splits import Split
 from training.evaluation import metrics
 from training.evaluation.calibration import Threshold, cross_fitted, fit_temperature, fit_threshold
+from training.evaluation.gate import Verdict
 from training.evaluation.predictions import Labels, Predictions, Probabilities
 
 METRICS = "metrics.json"
@@ -79,7 +80,7 @@ class Report:
 
     dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. skipped: clips
     that could not be used. warnings: clips that are hard to judge, by genre and code. splits: the first is that of the
-    model in the folder.
+    model in the folder. gate: None where the push did not depend on one, or there was no model to compare with.
     """
 
     dataset: str
@@ -94,6 +95,7 @@ class Report:
     window_s: float
     parameters: int
     splits: tuple[SplitReport, ...]
+    gate: Verdict | None = None
 
     @property
     def main(self) -> SplitReport:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import DEFAULT_MAX_WINDOWS, Waveform, WindowSpec, open_audio
 from training.data.clips import open_clip
@@ -54,7 +54,7 @@ def robustness(
     correct: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in conditions(sampling_rate)}
     with tqdm(total=len(clips), desc="Robustness", unit="clip", disable=not show_progress) as progress:
         for batch in clips.iter(_BATCH_CLIPS):
-            waveforms = [_read(audio, sampling_rate) for audio in batch["audio"]]
+            waveforms = [read_clip(audio, sampling_rate) for audio in batch["audio"]]
             for name, condition in conditions(sampling_rate).items():
                 answers = predict([condition(waveform) for waveform in waveforms]).argmax(axis=-1)
                 correct[name].append(answers == np.asarray(batch["genre"]))
@@ -62,15 +62,16 @@ def robustness(
     return {name: np.concatenate(batches) for name, batches in correct.items()}
 
 
-def make_predictor(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec) -> Predictor:
+def make_predictor(model: torch.nn.Module, extractor: Wav2Vec2FeatureExtractor, window: WindowSpec) -> Predictor:
     """A function that answers whole clips with `model` as the service does, a window at a time."""
     model.eval()
+    device = next(model.parameters()).device
 
     @torch.inference_mode()
     def predict(waveforms: list[Waveform]) -> Probabilities:
         cut = [windows_of(one, window, max_windows=DEFAULT_MAX_WINDOWS) for one in waveforms]
         logits = [
-            model(**extractor(samples, sampling_rate=window.sampling_rate, return_tensors="pt").to(model.device)).logits
+            model(**extractor(samples, sampling_rate=window.sampling_rate, return_tensors="pt").to(device)).logits
             for samples in np.concatenate(cut)
         ]
         clips = np.repeat(np.arange(len(cut)), [len(windows) for windows in cut])
@@ -79,7 +80,8 @@ def make_predictor(model: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor, 
     return predict
 
 
-def _read(audio: dict[str, object], sampling_rate: int) -> Waveform:
+def read_clip(audio: dict[str, object], sampling_rate: int) -> Waveform:
+    """The whole waveform of an audio column's value, mono, at `sampling_rate` Hz."""
     with open_audio(open_clip(audio)) as file:
         return file.read(0.0, file.duration_s, sampling_rate).waveform
 
