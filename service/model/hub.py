@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import httpx2
@@ -221,6 +221,8 @@ def _signature(folder: Path) -> str:
     return f"local-{digest.hexdigest()[:12]}"
 
 
+# Once for a bound: the Hub client closes its connections when it is given a factory, also those in use.
+@lru_cache(maxsize=1)
 def _bound_requests(stall_s: float) -> None:
     set_client_factory(partial(_client, stall_s=stall_s))
 
