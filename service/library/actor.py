@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
+from service.classification.golden import check_golden_clips
 from service.decoding.pool import DecoderPool
 from service.inference.loading import load_engine
 from service.library.recordings.problems import LibraryError
@@ -58,7 +59,10 @@ class LibraryActor:
     """Classifies batches of paths. Calls may overlap, so that the model has work also between two batches."""
 
     def __init__(self, job: Job) -> None:
-        """Load the model. Raises StartupError, and LibraryError where this machine has another one than was pinned."""
+        """Load the model and check its golden clips.
+
+        Raises StartupError, and LibraryError where this machine has another one than was pinned.
+        """
         self._job = job
         engine = load_engine(job.settings())
         if engine.artefact.revision != job.revision:
@@ -73,6 +77,8 @@ class LibraryActor:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="library", daemon=True).start()
         self._classifier = self._make_classifier()
+        proving = asyncio.run_coroutine_threadsafe(check_golden_clips(engine, self._decoders), self._loop)
+        proving.result()
         self._classifier.load(engine)
 
     def __call__(self, batch: pa.Table) -> pa.Table:

@@ -1,6 +1,7 @@
 """One recording, one row: the answers of `POST /classify`, and every way in which there is none."""
 
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -16,11 +17,14 @@ import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
+from service.errors import StartupError
 from service.library.actor import Job, LibraryActor
 from service.library.recordings.problems import LibraryError
 from service.library.recordings.sources import list_recordings
 from service.library.schema import SCHEMA
+from service.model.artefact import read_artefact
 from tests.service.application import application, wait_until_ready
+from tests.support import golden_model
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 
@@ -197,3 +201,12 @@ def web() -> Iterator[str]:
         stop.set()
         server.shutdown()
         thread.join()
+
+
+def test_an_actor_checks_the_golden_clips(job: Job, golden_folder: Path, tmp_path: Path) -> None:
+    folder = golden_model.copy(golden_folder, tmp_path / "model")
+    id2label = json.loads((folder / "config.json").read_text())["id2label"]
+    golden_model.change(folder / "config.json", id2label={index: id2label[str(9 - int(index))] for index in id2label})
+    revision = read_artefact(folder, model_id="tiny", revision=None).revision
+    with pytest.raises(StartupError, match="does not answer as in training: golden/"):
+        LibraryActor(replace(job, model_id=str(folder), revision=revision))
