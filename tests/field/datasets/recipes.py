@@ -23,6 +23,9 @@ from training.data.streaming import stream_clips
 
 Files = dict[str, bytes]
 
+# datasets waits 5 s at the end of each stream of a table, in case the process ends while Arrow's threads still work.
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0.5
+
 
 @dataclass(frozen=True)
 class Found:
