@@ -1,0 +1,85 @@
+"""The client for a terminal, against a service with a key."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.cli import KEY_VARIABLE, URL_VARIABLE, main
+from tests.service.application import MP3, application
+from tests.support.serving import serving
+
+_KEY = "a-key-of-a-terminal"
+
+
+@pytest.fixture(scope="module")
+def url(model_folder: Path) -> Iterator[str]:
+    with serving(application(model_folder, api_keys=_KEY, decoders=1)) as url:
+        yield url
+
+
+@pytest.fixture
+def song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> str:
+    """A recording in the folder where the client runs, which finds service and key in its environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(URL_VARIABLE, url)
+    monkeypatch.setenv(KEY_VARIABLE, _KEY)
+    (tmp_path / "söng.mp3").write_bytes(MP3)
+    return "söng.mp3"
+
+
+def test_a_recording_is_shown_with_its_genres_and_its_timeline(song: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", song, "--timeline"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("söng.mp3: ")
+    assert lines[0].endswith("; 0:03 of 0:03 heard)")
+    assert len([line for line in lines if "%" in line]) == 12
+    assert lines[-1].startswith("  0:00-0:03  ")
+
+
+def test_each_recording_is_a_line_of_json_and_one_bad_file_fails_no_other(
+    song: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("text.mp3").write_text("no audio " * 100)
+    assert main(["classify", "gone.mp3", "text.mp3", song, "--json", "--top_k", "2"]) == 1
+    gone, text, good = map(json.loads, capsys.readouterr().out.splitlines())
+    assert gone == {"file": "gone.mp3", "detail": "The file cannot be read: No such file or directory."}
+    assert (text["file"], text["type"]) == ("text.mp3", "urn:music-genre:unsupported-media")
+    assert (good["file"], len(good["scores"])) == (song, 2)
+
+
+def test_what_the_service_refuses_is_said_in_its_words(
+    song: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert main(["classify", song]) == 1
+    assert capsys.readouterr().err.startswith(f"{song}: Send an API key")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nowhere", "ftp://localhost"])
+def test_no_service_is_one_line(url: str, song: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", song, "--url", url]) == 1
+    assert "Start one, or name it with --url." in capsys.readouterr().err
+
+
+def test_a_recording_comes_from_standard_input(
+    song: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(MP3)))
+    assert main(["classify", "-", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == "-"
+
+
+def test_a_reader_that_has_enough_is_no_error(song: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "classify", song, song], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
