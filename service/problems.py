@@ -121,7 +121,7 @@ def _methods(request: Request) -> set[str]:
 
 def internal_error() -> ProblemResponse:
     """The answer to a request on which the service failed; the log has the reason."""
-    return problem(InternalError("The service failed on this request. It was logged under the request id."))
+    return problem(InternalError())
 
 
 def _respond(type_: str, title: str, status: int, detail: str, headers: dict[str, str]) -> ProblemResponse:

@@ -73,6 +73,17 @@ class Classifier:
         """Whether any request is admitted and not yet answered."""
         return self._admission.is_busy
 
+    @property
+    def deadline_s(self) -> float:
+        """Seconds that a request may take."""
+        return self._bounds.deadline_s
+
+    def require_room(self) -> None:
+        """Raises what `classify` raises when it refuses a recording of any length now: Overloaded or NotReady."""
+        engine = self.engine
+        with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput):
+            pass
+
     def record_refusal(self, error: ServiceError) -> None:
         """Count an error that a person reads on the page: it becomes no HTTP response, where the others are counted."""
         self._metrics.rejected.labels(error.type).inc()
