@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 from service.audio import Placement, ReadPosition, Window, WindowSpec, timeline_starts
 from service.classification.admission import Admission, Reservation
-from service.classification.aggregation import WindowScores, aggregate
+from service.classification.aggregation import WindowScores, aggregate, newest_span
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
 from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
-from service.schemas import Classification
+from service.schemas import Classification, Span
 
 _RETRY_LOADING_S = 5
 
@@ -38,13 +38,15 @@ class ClassificationProgress:
     """Progress of a request: `done` of `total` windows.
 
     window: the newest one; None where it is silent. answer: makes the answer of the windows so far, with a timeline;
-    only to be called once a window was heard.
+    only to be called once a window was heard. span: makes what the timeline says of `window`, with the best scores of
+    all or of so many labels; only to be called where it is not silent.
     """
 
     done: int
     total: int
     window: Window | None
     answer: Callable[[], Classification]
+    span: Callable[[int | None], Span]
 
 
 class Classifier:
@@ -182,7 +184,8 @@ class Classifier:
                 if on_progress:
                     answer = partial(aggregate, engine, heard, None, timeline=True)
                     done = placement.total - placement.remaining
-                    on_progress(ClassificationProgress(done, placement.total, window, answer))
+                    span = partial(newest_span, artefact, heard)
+                    on_progress(ClassificationProgress(done, placement.total, window, answer, span))
         position = recording.progress
         position.require_sound()
         heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from service.classification.classifier import Classifier
 from service.errors import InternalError, Overloaded, ServiceError
-from service.schemas import Classification
+from service.schemas import Classification, ClassifyOptions
 
 logger = logging.getLogger(__name__)
 
@@ -19,12 +19,12 @@ Result = Classification | ServiceError
 
 
 async def classify_several(
-    classifier: Classifier, files: Sequence[BinaryIO], *, top_k: int | None = None, embedding: bool = False
+    classifier: Classifier, files: Sequence[BinaryIO], options: ClassifyOptions
 ) -> AsyncGenerator[tuple[int, Result], None]:
     """The number of each file and its answer, or the reason why there is none, as they come.
 
     When there is room in the queue at first, files wait for it later on. Close the generator to cancel what is left.
-    files and options: as `Classifier.classify` takes them. Raises Overloaded when there is no room at first.
+    files: as `Classifier.classify` takes them. Raises Overloaded when there is no room at first.
     """
     classifier.require_room()
     waiting = enumerate(files)
@@ -32,8 +32,7 @@ async def classify_several(
     try:
         while True:
             while len(running) < _AT_ONCE and (following := next(waiting, None)):
-                work = _classify(classifier, *following, top_k=top_k, embedding=embedding)
-                running.add(asyncio.create_task(work))
+                running.add(asyncio.create_task(_classify(classifier, *following, options)))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -47,14 +46,12 @@ async def classify_several(
             await asyncio.wait(running)
 
 
-async def _classify(
-    classifier: Classifier, index: int, file: BinaryIO, *, top_k: int | None, embedding: bool
-) -> tuple[int, Result]:
+async def _classify(classifier: Classifier, index: int, file: BinaryIO, options: ClassifyOptions) -> tuple[int, Result]:
     clock = asyncio.get_running_loop().time
     patience_until = clock() + classifier.deadline_s
     while True:
         try:
-            return index, await classifier.classify(file, top_k=top_k, embedding=embedding)
+            return index, await classifier.classify(file, **options.model_dump())
         except Overloaded as error:
             if clock() > patience_until:
                 return index, error

@@ -21,12 +21,13 @@ from service.api.open_inference.schemas import (
     ServerMetadata,
     ServerReady,
 )
+from service.api.openapi import inline_schema
 from service.api.receiving import received
 from service.classification.classifier import Classifier
 from service.classification.several import classify_several
 from service.errors import Draining, InvalidParameter, ModelLoading, ModelNotFound, ServiceError
 from service.problems import responses
-from service.schemas import Classification
+from service.schemas import Classification, ClassifyOptions
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 """Routes that need a key, once there are keys."""
@@ -45,7 +46,7 @@ _INPUTS = [
 ]
 
 
-def _require_model(model_name: Annotated[str, Path(description=f"`{MODEL_NAME}`.")]) -> None:
+def _require_model(model_name: Annotated[str, Path(json_schema_extra={"enum": [MODEL_NAME]})]) -> None:
     if model_name != MODEL_NAME:
         raise ModelNotFound(f"There is no such model. The name of the model is {MODEL_NAME}.")
 
@@ -127,7 +128,7 @@ async def _classify(classifier: Classifier, inference: Inference, *, embedding: 
     """The answers about all recordings, in their order. Raises the first error of any, which names the recording."""
     answers: dict[int, Classification] = {}
     count = len(inference.files)
-    async with aclosing(classify_several(classifier, inference.files, embedding=embedding)) as results:
+    async with aclosing(classify_several(classifier, inference.files, ClassifyOptions(embedding=embedding))) as results:
         async for index, result in results:
             if isinstance(result, ServiceError):
                 if count > 1:
@@ -140,7 +141,7 @@ async def _classify(classifier: Classifier, inference: Inference, *, embedding: 
 _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _REQUEST_BODY = {
     "required": True,
-    "content": {"application/json": {"schema": InferenceRequest.model_json_schema()}, **_BINARY},
+    "content": {"application/json": {"schema": inline_schema(InferenceRequest)}, **_BINARY},
 }
 
 _NAMED = [Depends(_require_model)]

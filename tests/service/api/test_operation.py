@@ -63,7 +63,7 @@ def test_the_docs_describe_every_route_and_error(client: TestClient) -> None:
     assert "swagger" in client.get("/docs").text.lower()
     api = client.get("/openapi.json").json()
     assert set(api["paths"]) == {
-        *("/classify", "/model", "/livez", "/readyz", "/metrics"),
+        *("/classify", "/classify/batch", "/model", "/livez", "/readyz", "/metrics"),
         *("/", "/predict", "/health", "/info"),
         *("/v2", "/v2/health/live", "/v2/health/ready"),
         *(f"{model}{path}" for model in OPEN_INFERENCE_MODELS for path in ("", "/ready", "/infer")),
@@ -124,7 +124,7 @@ def test_no_label_takes_what_a_client_chooses(client: TestClient) -> None:
     labels = dict.fromkeys(("route", "method"), set[str]())
     labels = {name: set(re.findall(rf'[{{,]{name}="([^"]*)"', text)) for name in labels}
     routes = {"/classify", "/model", "/livez", "/readyz", "/metrics", "/", "/docs", "/openapi.json", "/ui", "unmatched"}
-    routes |= {"/predict", "/health", "/info", "/v2", "/v2/health/live", "/v2/health/ready"}
+    routes |= {"/classify/batch", "/predict", "/health", "/info", "/v2", "/v2/health/live", "/v2/health/ready"}
     routes |= {f"{model}{path}" for model in OPEN_INFERENCE_MODELS for path in ("", "/ready", "/infer")}
     assert labels["route"] <= routes
     assert not any(method.startswith("METHOD") for method in labels["method"])
