@@ -16,7 +16,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from service import problems
-from service.api import admin, huggingface, routes
+from service.api import admin, batch, huggingface, routes
+from service.api.open_inference import routes as open_inference
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
@@ -150,13 +151,15 @@ def _add_routes(app: FastAPI, keys: KeyRing, admin_keys: KeyRing) -> None:
     if admin_keys:
         app.include_router(admin.router)
     app.include_router(huggingface.open_router)
+    app.include_router(open_inference.open_router)
     # For the OpenAPI document alone: the authentication middleware has looked at the key by then.
     schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
-    for router, in_dialect in ((routes.router, False), (huggingface.router, True)):
+    usual, dialects = (routes.router, batch.router), (huggingface.router, open_inference.router)
+    for router in (*usual, *dialects):
         app.include_router(
             router,
             dependencies=[Depends(scheme) for scheme in schemes if keys],
-            responses=problems.responses(Unauthorized, in_dialect=in_dialect) if keys else None,
+            responses=problems.responses(Unauthorized, in_dialect=router in dialects) if keys else None,
         )
 
 

@@ -8,6 +8,7 @@ ServiceError
 │   └── SilentAudio         422
 ├── BadRequest              400
 ├── Unauthorized            401
+├── ModelNotFound           404
 ├── PayloadTooLarge         413
 ├── UploadTimeout           408
 ├── AudioTooLong            413
@@ -82,6 +83,12 @@ class Unauthorized(ServiceError):
     status = 401
     type = "unauthorized"
     title = "An API key is needed"
+
+
+class ModelNotFound(ServiceError):
+    status = 404
+    type = "model-not-found"
+    title = "There is no such model"
 
 
 class UploadTimeout(ServiceError):
@@ -190,6 +197,9 @@ class InternalError(ServiceError):
     status = 500
     type = "internal-error"
     title = "The service failed"
+
+    def __init__(self, detail: str = "The service failed on this request. It was logged under the request id.") -> None:
+        super().__init__(detail)
 
 
 class StartupError(Exception):

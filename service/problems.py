@@ -64,14 +64,19 @@ def problem(error: ServiceError) -> ProblemResponse:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    response = _respond(f"urn:music-genre:{error.type}", error.title, error.status, error.detail, headers)
+    response = ProblemResponse(describe(error), headers)
     response.error_type = type(error)
     return response
 
 
+def describe(error: ServiceError) -> Problem:
+    """The problem that tells a client of an error."""
+    return _describe(f"urn:music-genre:{error.type}", error.title, error.status, error.detail)
+
+
 def http_problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> ProblemResponse:
     """A problem that is nothing but its HTTP status, such as 404."""
-    return _respond("about:blank", title, status, detail, headers or {})
+    return ProblemResponse(_describe("about:blank", title, status, detail), headers or {})
 
 
 def responses(*errors: type[ServiceError], in_dialect: bool = False) -> dict[int | str, dict[str, Any]]:
@@ -121,12 +126,11 @@ def _methods(request: Request) -> set[str]:
 
 def internal_error() -> ProblemResponse:
     """The answer to a request on which the service failed; the log has the reason."""
-    return problem(InternalError("The service failed on this request. It was logged under the request id."))
+    return problem(InternalError())
 
 
-def _respond(type_: str, title: str, status: int, detail: str, headers: dict[str, str]) -> ProblemResponse:
-    body = Problem(type=type_, title=title, status=status, detail=detail, request_id=correlation_id.get() or "")
-    return ProblemResponse(body, headers)
+def _describe(type_: str, title: str, status: int, detail: str) -> Problem:
+    return Problem(type=type_, title=title, status=status, detail=detail, request_id=correlation_id.get() or "")
 
 
 def _is_dialect(scope: Scope) -> bool:

@@ -144,6 +144,35 @@ class Problem(BaseModel):
     request_id: str
 
 
+class WindowLine(BaseModel):
+    """A line of a streamed answer: one more window was heard."""
+
+    done: int = Field(description="Windows that were read.")
+    total: int = Field(description="Windows of the whole answer.")
+    window: Span | None = Field(None, description="What was heard; left out where the window is silent.")
+
+
+class AnswerLine(BaseModel):
+    """The last line of a streamed answer."""
+
+    answer: Classification
+
+
+class ProblemLine(BaseModel):
+    """The last line of a streamed answer that could not be completed."""
+
+    problem: Problem
+
+
+class FileLine(BaseModel):
+    """A line of the answer about several files."""
+
+    index: int = Field(description="Number of the file in the request, from 0.")
+    file: str = Field(description="Its name, as the request has it.")
+    answer: Classification | None = None
+    problem: Problem | None = Field(None, description="In place of the answer: why there is none about this file.")
+
+
 class ErrorObject(BaseModel):
     """An error, as clients of Hugging Face's API and of the Open Inference Protocol read it."""
 

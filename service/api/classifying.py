@@ -80,13 +80,13 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -
     try:
         await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
             raise ClientGone("The client hung up before the answer.")
         return working.result()
     finally:
-        working.cancel()
         listening.cancel()
+        working.cancel()
+        # The work reads files that are closed after the request.
+        await asyncio.wait({working})
 
 
 async def _hang_up(request: Request) -> None:

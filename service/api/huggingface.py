@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.classifying import REFUSALS, ClassifierDep, ReadyDep, cancel_on_disconnect
-from service.api.json_body import json_body, validated
+from service.api.json_body import JsonBody, validated
+from service.api.receiving import received
 from service.api.recording import content_type, is_audio, spool
 from service.decoding.upload import no_room
 from service.errors import Draining, InvalidParameter, ModelLoading
@@ -66,7 +67,8 @@ class _Task:
 async def _task(request: Request) -> AsyncIterator[_Task]:
     kind = content_type(request)
     if kind == _JSON:
-        async with json_body(request, max_bytes=_MAX_JSON_BYTES) as (document, body):
+        body = JsonBody(_MAX_JSON_BYTES)
+        async with received(request, body) as document:
             asked = validated(_Document, document)
             yield _Task(body.recording(asked.inputs), asked.parameters or Parameters())
     elif is_audio(kind) or kind in _UNDECLARED:

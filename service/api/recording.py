@@ -1,4 +1,4 @@
-"""The recording in the body of a request: the field `file` of a multipart form, or the body itself."""
+"""The recordings in the body of a request: fields `file` of a multipart form, or one that is the body itself."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -18,8 +18,13 @@ _FORM = "multipart/form-data"
 _BODY_KINDS = ("audio/", "video/")
 _BODY_TYPES = {"application/octet-stream", "binary/octet-stream", "application/ogg"}
 
-# Besides the one file that is wanted; form fields that are no file are kept in memory.
-_FORM_LIMITS: dict[str, int] = {"max_files": 10, "max_fields": 10, "max_part_size": 10_000}
+MAX_BATCH_FILES = 64
+"""How many recordings `recordings` takes."""
+
+# Fields that are no file are kept in memory.
+_FORM_LIMITS = {"max_fields": 10, "max_part_size": 10_000}
+# One is wanted.
+_MAX_FILES = 10
 
 # Enough to tell text from a recording, whose header has a NUL or bytes that are no UTF-8.
 _HEAD_BYTES = 512
@@ -28,6 +33,10 @@ _BYTES_AS_THEY_ARE = {b"", b"binary", b"8bit", b"7bit"}
 _HOW = (
     "Send the audio as multipart/form-data in one field `file`, with a file name, or as the body itself, with a "
     "Content-Type such as audio/mpeg or application/octet-stream."
+)
+
+_HOW_SEVERAL = (
+    f"Send 1 to {MAX_BATCH_FILES} audio files as multipart/form-data, each in a field `file` with a file name."
 )
 
 _FILE_SCHEMA = {"type": "string", "format": "binary", "description": "The recording."}
@@ -39,6 +48,13 @@ REQUEST_BODY: dict[str, Any] = {
     },
 }
 """The OpenAPI entry of a route that takes a recording."""
+
+_FILES_SCHEMA = {"type": "array", "items": _FILE_SCHEMA, "minItems": 1, "maxItems": MAX_BATCH_FILES}
+SEVERAL_REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {_FORM: {"schema": {"type": "object", "required": [_FIELD], "properties": {_FIELD: _FILES_SCHEMA}}}},
+}
+"""The OpenAPI entry of a route that takes several."""
 
 
 async def recording(request: Request) -> AsyncIterator[BinaryIO]:
@@ -56,10 +72,30 @@ async def recording(request: Request) -> AsyncIterator[BinaryIO]:
         await form.close()
 
 
+async def recordings(request: Request) -> AsyncIterator[list[UploadFile]]:
+    """The recordings of a request, as files that are closed after the request.
+
+    Raises InvalidParameter when there are none, or too many, and StorageFull or Overloaded when they cannot be kept.
+    """
+    if content_type(request) != _FORM:
+        raise InvalidParameter(_HOW_SEVERAL)
+    try:
+        form = await _read_form(request, MAX_BATCH_FILES)
+    except OSError as error:
+        raise no_room(error) from error
+    try:
+        files = [file for file in form.getlist(_FIELD) if isinstance(file, UploadFile)]
+        if not files or any([await _is_text_field(file) for file in files]):
+            raise InvalidParameter(_HOW_SEVERAL)
+        yield files
+    finally:
+        await form.close()
+
+
 async def _read(request: Request) -> FormData:
     kind = content_type(request)
     if kind == _FORM:
-        return await _read_form(request)
+        return await _read_form(request, _MAX_FILES)
     if is_audio(kind):
         return FormData([(_FIELD, await spool(request))])
     found = f"This body is declared as {kind[:60]}." if kind else "This request has no Content-Type."
@@ -76,10 +112,10 @@ def is_audio(kind: str) -> bool:
     return kind.startswith(_BODY_KINDS) or kind in _BODY_TYPES
 
 
-async def _read_form(request: Request) -> FormData:
+async def _read_form(request: Request, max_files: int) -> FormData:
     try:
         async with aclosing(request.stream()) as chunks:
-            return await _RecordingForm(request.headers, chunks).parse()
+            return await _RecordingForm(request.headers, chunks, max_files).parse()
     except MultiPartException as error:
         raise InvalidParameter(f"The body is not valid multipart/form-data. {error.message}") from error
 
@@ -114,8 +150,8 @@ class _RecordingForm(MultiPartParser):
     Here the field `file` is always a file. Clients name it by `filename*` alone, or not at all.
     """
 
-    def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(headers, self._whole(chunks), **_FORM_LIMITS)
+    def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes, None], max_files: int) -> None:
+        super().__init__(headers, self._whole(chunks), max_files=max_files, **_FORM_LIMITS)
         self._has_ended = False
 
     async def _whole(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

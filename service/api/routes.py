@@ -1,5 +1,7 @@
 """The HTTP routes."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, BinaryIO
 
@@ -8,13 +10,25 @@ from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.classifying import REFUSALS, ClassifierDep, cancel_on_disconnect, request_id
+from service.api.lines import MEDIA_TYPE, answer_in_lines
+from service.api.openapi import inline_schema
 from service.api.recording import REQUEST_BODY, recording
 from service.audio.formats import FORMATS
+from service.classification.classifier import Classifier
 from service.classification.reload import Reloader
+from service.classification.streaming import stream_windows
 from service.errors import Draining, ModelLoading
 from service.metrics import Metrics
 from service.problems import responses
-from service.schemas import Classification, ClassifyOptions, Health, ModelCard
+from service.schemas import (
+    AnswerLine,
+    Classification,
+    ClassifyOptions,
+    Health,
+    ModelCard,
+    ProblemLine,
+    WindowLine,
+)
 
 router = APIRouter()
 """Routes that need a key, once there are keys."""
@@ -38,24 +52,41 @@ RecordingDep = Annotated[BinaryIO, Depends(recording)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
+_LINES_SCHEMA = inline_schema(WindowLine | AnswerLine | ProblemLine)
+
+
 @router.post(
     "/classify",
     description=f"Tell the genre of a recording: {FORMATS}; mono or stereo, any rate.",
+    response_model=Classification,
     response_model_exclude_none=True,
     tags=["classify"],
     openapi_extra={"requestBody": REQUEST_BODY},
-    responses=responses(*REFUSALS),
+    responses={200: {"content": {MEDIA_TYPE: {"schema": _LINES_SCHEMA}}}, **responses(*REFUSALS)},
 )
 async def classify(
     request: Request,
     classifier: ClassifierDep,
     file: RecordingDep,
     options: Annotated[ClassifyOptions, Query()],
-) -> Classification:
-    """Tell the genre of a recording."""
+) -> Classification | Response:
+    """Tell the genre of a recording; a client that accepts lines gets one a window as it is heard, the answer last."""
+    if MEDIA_TYPE in request.headers.get("accept", ""):
+        return await answer_in_lines(request, _lines(classifier, file, options))
     work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)
     return answer.model_copy(update={"request_id": request_id()})
+
+
+async def _lines(
+    classifier: Classifier, file: BinaryIO, options: ClassifyOptions
+) -> AsyncGenerator[WindowLine | AnswerLine, None]:
+    async with aclosing(stream_windows(classifier, file, options)) as lines:
+        async for line in lines:
+            if isinstance(line, Classification):
+                yield AnswerLine(answer=line.model_copy(update={"request_id": request_id()}))
+            else:
+                yield line
 
 
 @router.get("/model", tags=["operate"], responses=responses(ModelLoading, Draining))

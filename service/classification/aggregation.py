@@ -81,20 +81,25 @@ def _told(artefact: Artefact, scores: list[Score]) -> list[str] | None:
     return [score.label for score in scores if score.score >= thresholds[score.label]]
 
 
+def newest_span(artefact: Artefact, heard: WindowScores, top_k: int | None) -> Span:
+    """The newest window of a timeline. At least one was heard."""
+    return _span(artefact, heard.spans[-1], heard.rows[-1], top_k)
+
+
 def _timeline(artefact: Artefact, heard: WindowScores, top_k: int | None) -> list[Span]:
-    spans = []
-    for (start_s, end_s), row in zip(heard.spans, heard.rows, strict=True):
-        scores = _scores(artefact, row)
-        spans.append(
-            Span(
-                start_s=round(start_s, 3),
-                end_s=round(end_s, 3),
-                genre=scores[0].label,
-                confidence=scores[0].score,
-                scores=scores[:top_k],
-            )
-        )
-    return spans
+    windows = zip(heard.spans, heard.rows, strict=True)
+    return [_span(artefact, span, row, top_k) for span, row in windows]
+
+
+def _span(artefact: Artefact, span: tuple[float, float], row: WindowProbabilities, top_k: int | None) -> Span:
+    scores = _scores(artefact, row)
+    return Span(
+        start_s=round(span[0], 3),
+        end_s=round(span[1], 3),
+        genre=scores[0].label,
+        confidence=scores[0].score,
+        scores=scores[:top_k],
+    )
 
 
 def _scores(artefact: Artefact, row: WindowProbabilities) -> list[Score]:

@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 from service.audio import Placement, ReadPosition, Window, WindowSpec, timeline_starts
 from service.classification.admission import Admission, Reservation
-from service.classification.aggregation import WindowScores, aggregate
+from service.classification.aggregation import WindowScores, aggregate, newest_span
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
 from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
-from service.schemas import Classification
+from service.schemas import Classification, Span
 
 _RETRY_LOADING_S = 5
 
@@ -38,13 +38,15 @@ class ClassificationProgress:
     """Progress of a request: `done` of `total` windows.
 
     window: the newest one; None where it is silent. answer: makes the answer of the windows so far, with a timeline;
-    only to be called once a window was heard.
+    only to be called once a window was heard. span: makes what the timeline says of `window`, with the best scores of
+    all or of so many labels; only to be called where it is not silent.
     """
 
     done: int
     total: int
     window: Window | None
     answer: Callable[[], Classification]
+    span: Callable[[int | None], Span]
 
 
 class Classifier:
@@ -72,6 +74,17 @@ class Classifier:
     def is_busy(self) -> bool:
         """Whether any request is admitted and not yet answered."""
         return self._admission.is_busy
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds that a request may take."""
+        return self._bounds.deadline_s
+
+    def require_room(self) -> None:
+        """Raises what `classify` raises when it refuses a recording of any length now: Overloaded or NotReady."""
+        engine = self.engine
+        with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput):
+            pass
 
     def record_refusal(self, error: ServiceError) -> None:
         """Count an error that a person reads on the page: it becomes no HTTP response, where the others are counted."""
@@ -171,7 +184,8 @@ class Classifier:
                 if on_progress:
                     answer = partial(aggregate, engine, heard, None, timeline=True)
                     done = placement.total - placement.remaining
-                    on_progress(ClassificationProgress(done, placement.total, window, answer))
+                    span = partial(newest_span, artefact, heard)
+                    on_progress(ClassificationProgress(done, placement.total, window, answer, span))
         position = recording.progress
         position.require_sound()
         heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)

@@ -11,9 +11,10 @@ from service.errors import Unauthorized
 from service.middleware.paths import is_below
 from service.middleware.security_headers import DOCS_FILES
 
-PUBLIC_PATHS = {"/livez", "/readyz", "/health", "/metrics", "/docs", "/openapi.json"} | {
-    f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
-}
+PUBLIC_PATHS = {
+    *("/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"),
+    *("/metrics", "/docs", "/openapi.json"),
+} | {f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")}
 """Paths that need no key. `GET /`, which redirects to the page, needs none either."""
 
 _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-API-Key: <key>`."

@@ -27,9 +27,11 @@ def serving(app: FastAPI) -> Iterator[str]:
             assert thread.is_alive()
             time.sleep(0.01)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        while httpx2.get(f"{url}/readyz").status_code != 200 or not app.state.page.is_ready:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        # One client, and seldom: the model is loaded in this very process.
+        with httpx2.Client() as client:
+            while client.get(f"{url}/readyz").status_code != 200 or not app.state.page.is_ready:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
         yield url
     finally:
         server.should_exit = True

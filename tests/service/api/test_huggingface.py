@@ -144,7 +144,7 @@ def expect_error(response: httpx2.Response, status: int, type_: str, error: str)
         ({"inputs": "AAAA", "parameters": {"top_k": "3"}}, "parameters.top_k: "),
         ({"inputs": "AAAA", "parameters": {"temperature": 1}}, "parameters.temperature: There is no such parameter."),
         ({"inputs": "AAAA", "parameters": {"function_to_apply": "relu"}}, "parameters.function_to_apply: "),
-        ({"inputs": "AAAA", "parameters": {"a": [0] * 30_000}}, "more than 0.064 MB besides"),
+        ({"inputs": "AAAA", "parameters": {"a": [[0]] * 30_000}}, "more than 0.064 MB besides"),
         ({"inputs": ["A" * 2_000] * 65}, "more than 64 recordings"),
     ],
 )

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from tests.conftest import GENRES
 from tests.service.application import MP3, _value, post
 
+OPEN_INFERENCE_MODELS = ("/v2/models/{model_name}", "/v2/models/{model_name}/versions/{model_version}")
 STAGES = ("decode_wait", "decode", "queue", "inference")
 
 
@@ -62,8 +63,10 @@ def test_the_docs_describe_every_route_and_error(client: TestClient) -> None:
     assert "swagger" in client.get("/docs").text.lower()
     api = client.get("/openapi.json").json()
     assert set(api["paths"]) == {
-        *("/classify", "/model", "/livez", "/readyz", "/metrics"),
+        *("/classify", "/classify/batch", "/model", "/livez", "/readyz", "/metrics"),
         *("/", "/predict", "/health", "/info"),
+        *("/v2", "/v2/health/live", "/v2/health/ready"),
+        *(f"{model}{path}" for model in OPEN_INFERENCE_MODELS for path in ("", "/ready", "/infer")),
     }
     responses = api["paths"]["/classify"]["post"]["responses"]
     assert {"200", "400", "413", "415", "422", "429", "503", "504"} <= responses.keys()
@@ -114,13 +117,15 @@ def test_no_label_takes_what_a_client_chooses(client: TestClient) -> None:
         client.get(f"/ui{number}")
         client.get(f"/ui/random/{number}")
         client.get(f"/livez/{number}")
+        client.get(f"/v2/models/{number}")
         client.get("/ui/config")
         client.request(f"METHOD{number}", "/livez")
     text = client.get("/metrics").text
     labels = dict.fromkeys(("route", "method"), set[str]())
     labels = {name: set(re.findall(rf'[{{,]{name}="([^"]*)"', text)) for name in labels}
     routes = {"/classify", "/model", "/livez", "/readyz", "/metrics", "/", "/docs", "/openapi.json", "/ui", "unmatched"}
-    routes |= {"/predict", "/health", "/info"}
+    routes |= {"/classify/batch", "/predict", "/health", "/info", "/v2", "/v2/health/live", "/v2/health/ready"}
+    routes |= {f"{model}{path}" for model in OPEN_INFERENCE_MODELS for path in ("", "/ready", "/infer")}
     assert labels["route"] <= routes
     assert not any(method.startswith("METHOD") for method in labels["method"])
     assert _value(text, 'genre_http_requests_total{method="GET",route="unmatched",status="404"}') >= 60

@@ -65,8 +65,9 @@ def test_without_a_key_everything_is_closed(
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/"), ("POST", "/predict"), ("GET", "/info"), ("GET", "/v2"), ("POST", "/v2/x")],
-)
+    [("POST", "/"), ("POST", "/predict"), ("GET", "/info"), ("GET", "/v2"), ("POST", "/v2/x"),
+     ("POST", "/v2/models/music-genre/infer"), ("GET", "/v2/models/music-genre"), ("GET", "/v2/health")],
+)  # fmt: skip
 def test_without_a_key_other_dialects_are_closed_in_their_own_words(client: TestClient, method: str, path: str) -> None:
     response = client.request(method, path)
     assert response.status_code == 401
