@@ -6,11 +6,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from huggingface_hub import HfApi
 
+from tests.service.application import application
 from tests.service.reload.conftest import INTERVAL_S, metric, reloads, revision, steady_load, wait_for
 from tests.service.reload.test_swap import another_threshold
+from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import Start
+from tests.support.serving import serving
 
 STALE = "genre_model_stale"
 
@@ -38,7 +42,7 @@ def test_a_hub_that_is_gone_and_returns_costs_no_request(
     assert (metric(url, STALE), stale_since(url), revision(url)) == (0, None, new)
 
 
-@pytest.mark.parametrize("fault", ["503", "429", "dropped", "cut off", "corrupt"])
+@pytest.mark.parametrize("fault", ["503", "429", "dropped", "cut off", "corrupt", "stalled"])
 def test_a_download_that_fails_on_its_way_is_completed(
     hub: HubStandIn, repo: str, url: str, golden_folder: Path, fault: str
 ) -> None:
@@ -47,6 +51,9 @@ def test_a_download_that_fails_on_its_way_is_completed(
         hub.truncate(where, keep=100)
     elif fault == "corrupt":
         hub.corrupt(where)
+    elif fault == "stalled":
+        # Longer than the third of STARTUP_DEADLINE_S after which another try is made.
+        hub.stall(where, delay_s=20)
     else:
         hub.fail(where, status=int(fault) if fault.isdigit() else 503, drop=fault == "dropped")
     with steady_load(url, clients=1) as load:
@@ -68,6 +75,26 @@ def test_a_commit_that_is_never_delivered_is_tried_again(
     hub.clear_faults()
     wait_for(url, reloads("swapped"))
     assert revision(url) == new
+
+
+def test_a_revision_that_is_deleted_leaves_the_model_serving(
+    hub: HubStandIn, golden_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    hub.create_repo("you/reload-deleted")
+    hub.commit("you/reload-deleted", files(golden_folder))
+    HfApi().create_branch("you/reload-deleted", branch="stable")
+    app = application("you/reload-deleted", model_revision="stable", decoders=1, reload_interval_s=0.2)
+    with serving(app) as url:
+        old = revision(url)
+        with steady_load(url, clients=1) as load:
+            HfApi().delete_branch("you/reload-deleted", branch="stable")
+            wait_for(url, STALE)
+        assert load.failures == []
+        assert revision(url) == old
+        HfApi().create_branch("you/reload-deleted", branch="stable")
+        while metric(url, STALE):
+            time.sleep(0.05)
 
 
 @pytest.mark.slow
