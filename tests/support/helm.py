@@ -21,7 +21,7 @@ Manifest = dict[str, Any]
 
 @cache
 def helm(*arguments: str) -> str:
-    """What the command prints, once for all tests. Raises CalledProcessError, whose `stderr` says why, when it fails."""
+    """What the command prints; each runs once. Raises CalledProcessError, whose `stderr` says why, when it fails."""
     assert _HELM is not None
     return subprocess.run([_HELM, *arguments], capture_output=True, text=True, check=True).stdout
 
