@@ -20,7 +20,7 @@ env: .venv/installed ## Install both programs and the tools into .venv.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,cluster,dev]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,cluster,tracing,dev]'
 	touch $@
 
 helm: env ## Install helm into .venv where there is none (the tests of the chart; Linux on x86-64).
@@ -96,6 +96,6 @@ sbom: env ## List what is installed, with versions and licences, as CycloneDX.
 
 lock: ## Resolve all dependencies anew within the ranges of pyproject.toml.
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,cluster,dev]'
+	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,cluster,tracing,dev]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-lock
