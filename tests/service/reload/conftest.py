@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import httpx2
 import pytest
@@ -46,6 +47,12 @@ def service(start: Start, repo: str, tmp_path: Path) -> Service:
     return service
 
 
+class Addressed(Protocol):
+    """A service, or what stands before several."""
+
+    url: str
+
+
 @dataclass
 class Load:
     """The answers that clients got: revisions of those that succeeded, and everything else in words."""
@@ -56,7 +63,7 @@ class Load:
 
 
 @contextmanager
-def steady_load(service: Service, clients: int = 2) -> Iterator[Load]:
+def steady_load(service: Addressed, clients: int = 2) -> Iterator[Load]:
     """Clients that ask one after the other while the block runs."""
     load, done, clip = Load(), threading.Event(), encode(sweep(3.0), "flac")
 
