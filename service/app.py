@@ -12,6 +12,7 @@ from asgi_correlation_id.middleware import is_valid_uuid4
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
@@ -31,10 +32,13 @@ from service.middleware.drain import Drain, DrainMiddleware
 from service.middleware.form_charset import FormCharsetMiddleware
 from service.middleware.methods import MethodsMiddleware
 from service.middleware.metrics_port import MetricsPortMiddleware
+from service.middleware.paths import OPERATIONAL_PATHS, is_below
 from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.root_path import RootPathMiddleware
 from service.middleware.security_headers import DOCS_FILES, SecurityHeadersMiddleware
 from service.middleware.streaming import StreamingMiddleware
+from service.middleware.trace_response import TraceResponseMiddleware
+from service.runtime import tracing
 from service.runtime.resources import available_cpus
 from service.settings import Settings, parse_list
 from service.ui import page
@@ -80,6 +84,7 @@ def create_app(
         version=version("music-genre-service"),
         lifespan=_lifespan(settings, classifier, decoders, keys, on_startup_failure, on_ready),
         middleware=_middleware(settings, metrics, keys, drain),
+        telemetry=_telemetry(),
         redoc_url=None,
         static_url=DOCS_FILES,
     )
@@ -94,6 +99,21 @@ def create_app(
     problems.install(app)
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     return app
+
+
+def _telemetry() -> TelemetryConfig:
+    """Spans of requests by FastAPI, and nothing else of what it offers: metrics and logs are ours. Probes and the page,
+    whose requests are mostly files and waiting, have none; a classification for the page has a trace of its own."""
+    provider = tracing.provider()
+    return TelemetryConfig(
+        tracer_provider=provider,
+        tracing=provider is not None,
+        metrics=False,
+        logs=False,
+        operation_spans=False,
+        auto_configure=False,
+        exclude=lambda scope: scope["path"] in OPERATIONAL_PATHS or is_below(scope["path"], page.PATH),
+    )
 
 
 def _decoders(settings: Settings, metrics: Metrics) -> DecoderPool:
@@ -115,6 +135,7 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
     own_keys = admin.PREFIX if settings.admin_keys_file else None
     layers: list[Middleware | None] = [
         Middleware(CorrelationIdMiddleware, validator=_is_request_id),
+        Middleware(TraceResponseMiddleware) if tracing.provider() else None,
         Middleware(SecurityHeadersMiddleware, page=page.PATH),
         Middleware(RequestLogMiddleware, metrics=metrics, page=page.PATH),
         Middleware(StreamingMiddleware),
@@ -125,7 +146,7 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
             allow_origins=parse_list(settings.cors_origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "Allow"],
+            expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "Allow", "traceresponse"],
             # Of a page on the internet that calls a service in the visitor's network.
             allow_private_network=True,
         ),

@@ -17,7 +17,7 @@ WindowProbabilities = npt.NDArray[np.float32]
 
 @dataclass
 class WindowScores:
-    """Per-window results of one recording, how much of the recording they cover, and the seconds spent in each stage.
+    """Per-window results of one recording, and how much of the recording they cover.
 
     rows, embeddings, logits: of each span (start and end in seconds); no embeddings and logits where the backend
     answers none.
@@ -30,20 +30,6 @@ class WindowScores:
     duration_s: float = 0.0
     analysed_s: float = 0.0
     warnings: list[AudioWarning] = field(default_factory=list)
-    decode_wait_s: float = 0.0
-    decode_s: float = 0.0
-    queue_s: float = 0.0
-    inference_s: float = 0.0
-
-    @property
-    def stages(self) -> dict[str, float]:
-        """Seconds by stage: waiting for a decoder, decoding, waiting for the engine, computing."""
-        return {
-            "decode_wait": self.decode_wait_s,
-            "decode": self.decode_s,
-            "queue": self.queue_s,
-            "inference": self.inference_s,
-        }
 
 
 def aggregate(

@@ -1,7 +1,7 @@
 """Classifies one recording: admit, decode, infer, aggregate, record. The API and the page both call `classify`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,8 @@ from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
+from service.runtime import tracing
+from service.runtime.stages import Stage, measured
 from service.schemas import Classification, Span
 
 _RETRY_LOADING_S = 5
@@ -122,10 +124,13 @@ class Classifier:
         """
         if embedding and not self.engine.answers_embeddings:
             raise InvalidParameter("This model answers no embedding. Ask without it; /model says why.")
-        async with self._admitted() as (engine, reservation):
-            heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
-        answer = aggregate(engine, heard, top_k, timeline=timeline, embedding=embedding)
-        self._record(answer, heard)
+        with tracing.span("classify"), measured() as seconds:
+            async with self._admitted() as (engine, reservation):
+                heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
+            answer = aggregate(engine, heard, top_k, timeline=timeline, embedding=embedding)
+            self._record(answer, seconds)
+            tracing.annotate("genre.audio.duration_s", heard.duration_s)
+            tracing.annotate("genre.windows", len(heard.rows))
         return answer
 
     async def read_window(self, file: BinaryIO, start_s: float) -> Window:
@@ -189,7 +194,6 @@ class Classifier:
         position = recording.progress
         position.require_sound()
         heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)
-        heard.decode_wait_s, heard.decode_s = recording.wait_s, recording.decode_s
         return heard
 
     def _place(self, position: ReadPosition, window: WindowSpec, max_windows: int | None, timeline: bool) -> Placement:
@@ -211,8 +215,6 @@ class Classifier:
 
     async def _infer(self, heard: WindowScores, engine: Engine, window: Window) -> None:
         result = await engine.infer(window.waveform)
-        heard.queue_s += result.queue_s
-        heard.inference_s += result.inference_s
         heard.spans.append((window.start_s, window.end_s))
         heard.rows.append(result.probabilities)
         if result.embedding is not None:
@@ -220,9 +222,9 @@ class Classifier:
         if result.logits is not None:
             heard.logits.append(result.logits)
 
-    def _record(self, answer: Classification, heard: WindowScores) -> None:
-        for stage, seconds in heard.stages.items():
-            self._metrics.stage_duration.labels(stage).observe(seconds)
+    def _record(self, answer: Classification, seconds: Mapping[Stage, float]) -> None:
+        for stage, spent_s in seconds.items():
+            self._metrics.stage_duration.labels(stage).observe(spent_s)
         self._metrics.audio_duration.observe(answer.duration_s)
         self._metrics.predictions.labels(answer.genre, answer.decision).inc()
         self._metrics.confidence.observe(answer.confidence)

@@ -7,7 +7,6 @@ that a file has taken over must neither find a token nor be believed.
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from service.decoding.process import DecoderBroken, DecoderKilled, DecoderLost, 
 from service.decoding.upload import duplicate, no_room
 from service.errors import InternalError, UndecodableAudio
 from service.metrics import Metrics
+from service.runtime.stages import stage
 
 logger = logging.getLogger(__name__)
 
@@ -90,20 +90,20 @@ class DecoderPool:
 
     async def step(self, session: "DecodingSession", start_s: float | None) -> tuple[ReadPosition, Waveform]:
         """Read the window from `start_s` on, or only open the file. No samples mean that there is nothing to hear."""
-        worker = await self._take_worker(session)
+        with stage("decode_wait"):
+            worker = await self._take_worker(session)
         # A task of its own, which goes on for a while when the request is cancelled.
         step = asyncio.create_task(self._step(worker, session, start_s))
         try:
-            return await asyncio.shield(step)
+            with stage("decode"):
+                return await asyncio.shield(step)
         except asyncio.CancelledError:
             self._abandon(step)
             raise
 
     async def _take_worker(self, session: "DecodingSession") -> "_Worker":
         """Wait for a free worker, and take the one that costs this recording least."""
-        asked = time.perf_counter()
         await self._turns.acquire()
-        session.wait_s += time.perf_counter() - asked
         free = (worker for worker in self._workers if not worker.busy)
         worker = min(free, key=lambda worker: (worker.cost(session), worker.last_used))
         worker.busy = True
@@ -167,15 +167,12 @@ class DecodingSession:
     """A recording that is open for `DecoderPool.open`.
 
     upload: closed at the end of the session. progress: how far the recording has been read.
-    wait_s: seconds that the session waited for a process. decode_s: seconds that processes worked for it.
     """
 
     def __init__(self, decoders: DecoderPool, upload: BinaryIO, spec: WindowSpec) -> None:
         self.upload = upload
         self.spec = spec
         self.progress = ReadPosition(0.0)
-        self.wait_s = 0.0
-        self.decode_s = 0.0
         self._decoders = decoders
 
     async def open(self) -> None:
@@ -188,9 +185,7 @@ class DecodingSession:
         return Window(start_s, self.progress.end_s, samples) if len(samples) else None
 
     async def _step(self, start_s: float | None) -> Waveform:
-        started, waited_s = time.perf_counter(), self.wait_s
         self.progress, samples = await self._decoders.step(self, start_s)
-        self.decode_s += time.perf_counter() - started - (self.wait_s - waited_s)
         return samples
 
 

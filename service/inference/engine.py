@@ -13,6 +13,7 @@ from service.errors import NonFiniteScores, StartupError
 from service.inference.backend import Backend, Embeddings, Logits, Outputs, Probabilities, Windows
 from service.model.artefact import Artefact
 from service.runtime.resources import lower_priority
+from service.runtime.stages import spent
 from service.schemas import ModelReference
 
 _SPEED_SMOOTHING = 0.2
@@ -24,14 +25,11 @@ class WindowResult:
 
     probabilities: float32 (labels,). embedding, logits: float32 (dimensions,) and (labels,), None of a backend that
     answers none.
-    queue_s: seconds that the window waited for its turn. inference_s: seconds that its batch was computed.
     """
 
     probabilities: Probabilities
     embedding: Embeddings | None
     logits: Logits | None
-    queue_s: float
-    inference_s: float
 
 
 @dataclass(eq=False)
@@ -97,8 +95,10 @@ class Engine:
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         outputs, inference_s = await job.answer
-        queue_s = time.perf_counter() - started - inference_s
-        return WindowResult(outputs.probabilities, outputs.embeddings, outputs.logits, queue_s, inference_s)
+        answered = time.perf_counter()
+        spent("queue", started, answered - inference_s)
+        spent("inference", answered - inference_s, answered)
+        return WindowResult(outputs.probabilities, outputs.embeddings, outputs.logits)
 
     def close(self) -> None:
         """Compute nothing more; what waits is dropped."""

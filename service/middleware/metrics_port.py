@@ -3,8 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
-
-_OPERATIONAL_PATHS = {"/metrics", "/livez", "/readyz"}
+from service.middleware.paths import OPERATIONAL_PATHS
 
 
 class MetricsPortMiddleware:
@@ -22,6 +21,6 @@ class MetricsPortMiddleware:
     def _serves(self, scope: Scope) -> bool:
         is_metrics_port = scope["server"][1] == self.port
         if is_metrics_port:
-            return scope["path"] in _OPERATIONAL_PATHS
+            return scope["path"] in OPERATIONAL_PATHS
         # Not only the path itself: starlette's router lets a line break after it pass.
         return not scope["path"].startswith("/metrics")

@@ -7,6 +7,7 @@ from asgi_correlation_id import CorrelationIdFilter
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from service.runtime import tracing
 from service.settings import LogFormat
 
 _QUIET_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2")
@@ -20,15 +21,23 @@ def is_text(log_format: LogFormat) -> bool:
 
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Send every logger, those of the libraries too, through one handler. Each line names its request's id."""
+    """Send every logger, those of the libraries too, through one handler. Each line names its request's id, and its
+    trace where there is one."""
     handler = logging.StreamHandler()
     handler.addFilter(CorrelationIdFilter())
+    handler.addFilter(_add_trace)
     handler.setFormatter(_TextFormatter() if is_text(log_format) else _json_formatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     # The HTTP clients log every request that they make; the service logs its requests by their outcome.
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _add_trace(record: logging.LogRecord) -> bool:
+    if parent := tracing.traceparent():
+        record.trace_id = parent.split("-")[1]
+    return True
 
 
 def _json_formatter() -> logging.Formatter:

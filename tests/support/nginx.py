@@ -28,6 +28,7 @@ http {{
     default_type application/octet-stream;
     access_log off;
     gzip on;
+    {upstream}
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -42,11 +43,11 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path, site: str) -> Iterator[str]:
-    """An nginx with these lines in its server block; yields its URL."""
+def nginx(folder: Path, site: str, *, upstream: str = "") -> Iterator[str]:
+    """An nginx with these lines in its server block, and an upstream block before it; yields its URL."""
     port = free_port()
     config = folder / "nginx.conf"
-    config.write_text(_CONFIG.format(folder=folder, port=port, site=site))
+    config.write_text(_CONFIG.format(folder=folder, port=port, site=site, upstream=upstream))
     process = subprocess.Popen(
         ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)],
         env={"PATH": os.environ["PATH"]},
