@@ -112,8 +112,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     """Answers what FastAPI itself refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    # A mounted application says itself what it takes.
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(sorted(methods))
     return http_problem(error.status_code, error.detail, error.detail, headers)
 
 
@@ -134,5 +135,6 @@ def _describe(type_: str, title: str, status: int, detail: str) -> Problem:
 
 
 def _is_dialect(scope: Scope) -> bool:
-    path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+    # A mounted application, such as the page, has its own path for the root of the other.
+    path = scope.get("path", "").removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
     return path in _DIALECT_PATHS or f"{path}/".startswith(_DIALECT_PREFIX)

@@ -2,16 +2,21 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from service.audio import WindowSpec
+from service.inference.engine import Engine
 from tests.conftest import GENRES
+from tests.service.application import SteppedBackend, application
 from tests.support import nginx
 from tests.support.audio_files import encode, sweep
 from tests.support.processes import ROOT
 from tests.support.service_process import Service, running
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.skipif(nginx.MISSING is not None, reason=str(nginx.MISSING))
 
@@ -30,6 +35,26 @@ def test_stream_passes_as_it_comes(field_service: Service, tmp_path: Path) -> No
         assert httpx2.get(f"{url}/livez").status_code == 200
         with httpx2.stream("GET", f"{url}/ui/gradio_api/heartbeat/visitor", timeout=5) as stream:
             assert next(stream.iter_raw()).startswith(b"data:")
+
+
+def test_lines_pass_as_they_are_written(model_folder: Path, tmp_path: Path) -> None:
+    """Each window is computed only when the line of the one before it has come through nginx."""
+    app, backend = application(model_folder), SteppedBackend()
+    headers = {"Accept": "application/x-ndjson", "Content-Type": "audio/wav"}
+    song = encode(sweep(3.0, 8_000), "wav", 8_000)
+    with serving(app) as service, nginx.nginx(tmp_path, f"location / {{ proxy_pass {service}; }}") as url:
+        artefact = replace(app.state.classifier.engine.artefact, window=WindowSpec(16_000, 1.0))
+        app.state.classifier.load(Engine(artefact, backend))
+        backend.hold()
+        backend.permits.release()
+        with httpx2.stream(
+            "POST", f"{url}/classify?timeline=true", content=song, headers=headers, timeout=20
+        ) as answer:
+            done = []
+            for line in map(json.loads, answer.iter_lines()):
+                done.append(line.get("done"))
+                backend.permits.release()
+    assert done == [1, 2, 3, None]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """An application with a tiny model or a gated backend, requests to it, and what is expected of a problem."""
 
+import asyncio
 import re
 import threading
 import time
@@ -34,10 +35,11 @@ def application(model_id: Path | str, **settings: Any) -> FastAPI:
 
 
 def wait_until_ready(client: TestClient) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, client.get("/readyz").text
-        time.sleep(0.02)
+        # Seldom, as the model loads in this very process.
+        time.sleep(0.1)
 
 
 class GatedBackend:
@@ -60,6 +62,23 @@ class GatedBackend:
         return Outputs(np.tile(row, (len(windows), 1)))
 
 
+class SteppedBackend(GatedBackend):
+    """Computes a window for each permit of a test, after those with which an engine times it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.permits = threading.Semaphore(100)
+
+    def infer(self, windows: Windows) -> Outputs:
+        assert self.permits.acquire(timeout=10)
+        return super().infer(windows)
+
+    def hold(self) -> None:
+        """Take all permits back."""
+        while self.permits.acquire(blocking=False):
+            pass
+
+
 def gated(model_folder: Path, backend: GatedBackend, **settings: Any) -> FastAPI:
     """An application of which the test holds the model. Its lifespan, which would load another, is not run."""
     app = application(model_folder, **settings)
@@ -68,6 +87,14 @@ def gated(model_folder: Path, backend: GatedBackend, **settings: Any) -> FastAPI
     )
     app.state.classifier.load(Engine(artefact, backend))
     return app
+
+
+async def until_queued(app: FastAPI, audio_s: float) -> None:
+    """Wait until so many seconds of audio are admitted and not yet answered."""
+    deadline = time.monotonic() + 10
+    while _value(app.state.metrics.render().decode(), "genre_queue_audio_seconds") < audio_s:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 def post(client: TestClient, data: bytes = MP3, **query: Any) -> httpx2.Response:

@@ -52,7 +52,7 @@ def test_every_operation_keeps_its_promises(url: str, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr
     operations = sum(map(len, httpx2.get(f"{url}/openapi.json").json()["paths"].values()))

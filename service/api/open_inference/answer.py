@@ -82,7 +82,7 @@ def respond(
         else:
             output.data = values
         response.outputs.append(output)
-    text = json.dumps(response.model_dump(exclude_none=True), ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(response.model_dump(exclude_none=True), allow_nan=False).encode()
     if not any(asked.values()):
         return Response(text, media_type="application/json")
     return Response(text + binary, headers={HEADER_LENGTH: str(len(text))}, media_type="application/octet-stream")

@@ -1,5 +1,6 @@
 """The routes of the protocol. The service has one model, under one name, and its commit is the version."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from importlib.metadata import version
@@ -39,6 +40,8 @@ MODEL_NAME = "music-genre"
 
 _NOT_READY = (ModelLoading, Draining)
 _RETRY_SWAPPED_S = 1
+
+_LENGTH = re.compile("[0-9]{1,18}")
 
 _INPUTS = [
     MetadataTensor(name="audio", datatype="BYTES", shape=[-1]),
@@ -97,7 +100,7 @@ async def _model_ready(_: ReadyDep) -> ModelReady:
 
 async def _inference(request: Request) -> AsyncIterator[Inference]:
     length = request.headers.get(HEADER_LENGTH)
-    if length is not None and not (length.isascii() and length.isdecimal()):
+    if length is not None and not _LENGTH.fullmatch(length):
         raise InvalidParameter(f"The header {HEADER_LENGTH} is the number of bytes of JSON before the binary data.")
     async with received(request, InferenceBody(None if length is None else int(length))) as inference:
         yield inference

@@ -69,7 +69,7 @@ class InputParameters(_Sent):
 
     sampling_rate: SamplingRate | None = None
     binary_data_size: int | None = Field(
-        None, ge=0, description="Bytes of the tensor behind the JSON, where it is not in `data`."
+        None, ge=0, lt=1 << 63, description="Bytes of the tensor behind the JSON, where it is not in `data`."
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,32 +12,24 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.inference.backend import Outputs, Windows
 from tests.conftest import GENRES
-from tests.service.application import MP3, GatedBackend, _value, application, expect_problem, gated, post
+from tests.service.application import (
+    MP3,
+    GatedBackend,
+    SteppedBackend,
+    _value,
+    application,
+    expect_problem,
+    gated,
+    post,
+    until_queued,
+)
 from tests.support.audio_files import encode, sweep
 from tests.support.raw_asgi import Exchange
 
 LINES = {"Accept": "application/x-ndjson"}
 SONG = encode(sweep(4.0, 8_000), "wav", 8_000)
 """Four windows of a gated application."""
-
-
-class SteppedBackend(GatedBackend):
-    """Computes a window for each permit of a test, after those with which an engine times it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.permits = threading.Semaphore(100)
-
-    def infer(self, windows: Windows) -> Outputs:
-        assert self.permits.acquire(timeout=10)
-        return super().infer(windows)
-
-    def hold(self) -> None:
-        """Take all permits back."""
-        while self.permits.acquire(blocking=False):
-            pass
 
 
 def stepping(model_folder: Path, backend: SteppedBackend, **settings: Any) -> FastAPI:
@@ -206,8 +197,7 @@ def test_a_batch_holds_two_places_in_the_queue_and_waits_for_them(model_folder: 
             httpx2.AsyncClient(transport=transport, base_url="http://service") as client,
         ):
             # 20 s of audio for a queue of 8.5 s, of which two files hold 8.
-            while app.state.classifier._admission.queued_s < 8:
-                await asyncio.sleep(0.02)
+            await until_queued(app, 8)
             expect_problem(await client.post("/classify", files={"file": SONG}), 429, "overloaded")
             expect_problem(await client.post("/classify/batch", files={"file": SONG}), 429, "overloaded")
             stepped.permits.release(100)

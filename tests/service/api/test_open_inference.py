@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import resource
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from service.api.open_inference.body import Inference, InferenceBody
 from service.errors import InvalidParameter
 from service.inference.engine import Engine
 from tests.conftest import GENRES
-from tests.service.application import MP3, GatedBackend, application, gated, post
+from tests.service.application import MP3, GatedBackend, application, gated, post, until_queued
 from tests.support import open_inference_schema as schema
 from tests.support.audio_files import encode, sweep
 from tests.support.serving import serving
@@ -169,6 +170,7 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 def test_json_keeps_to_the_schema_of_the_protocol(client: TestClient) -> None:
+    assert client.post(INFER, content=json.dumps({"id": "\ud800"} | document())).json()["id"] == "\ud800"
     request = {"id": "7", "parameters": {"priority": 1, "content_type": "base64"}} | document()
     schema.expect("inference_request", request)
     response = client.post(INFER, json=request)
@@ -200,6 +202,7 @@ def test_json_keeps_to_the_schema_of_the_protocol(client: TestClient) -> None:
         (document(data=None, parameters={"binary_data_size": 4}), "0 bytes of binary data in the body"),
         (document(data=None, parameters={"shared_memory_region": "x"}), "either `data`"),
         (document(parameters={"shared_memory_region": "x"}), "shared_memory_region: This server has no such extension"),
+        (document(shape=[10**900]), "inputs.0.shape"),
         (document(data=[3]), "strings, in base64"),
         (document(data=["https://example.org/song.mp3"]), "fetches nothing"),
         (document() | {"outputs": [{"name": "mood"}]}, "This model answers genre, confidence, "),
@@ -207,7 +210,7 @@ def test_json_keeps_to_the_schema_of_the_protocol(client: TestClient) -> None:
     ],
 )
 def test_a_request_that_is_not_right_is_refused_in_words(client: TestClient, request_: Any, error: str) -> None:
-    response = client.post(INFER, json=request_)
+    response = client.post(INFER, content=json.dumps(request_))
     assert response.status_code == 422, response.text
     schema.expect("inference_error_response", response.json())
     assert error in response.json()["error"]
@@ -301,7 +304,7 @@ def test_binary_data_that_is_not_right_is_refused(tensor: bytes, error: str) -> 
         read(*sent, 1_000)
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "0", "9" * 30])
+@pytest.mark.parametrize("length", ["x", "-1", "0", "9" * 18, "9" * 5_000])
 def test_a_length_of_the_json_that_is_not_right_is_refused(client: TestClient, length: str) -> None:
     data, _ = binary_request({"name": "audio", "shape": [1], "datatype": "BYTES"}, b"\x01\0\0\0x")
     response = client.post(INFER, content=data, headers={"Inference-Header-Content-Length": length})
@@ -318,7 +321,7 @@ def test_a_model_that_is_swapped_during_a_request_is_no_mixture(model_folder: Pa
             backend.gate.clear()
             texts = [b64encode(MP3).decode()] * 4
             asking = asyncio.create_task(client.post(INFER, json=document(shape=[4], data=texts)))
-            await asyncio.sleep(0.5)
+            await until_queued(app, 1)
             app.state.classifier.load(other)
             backend.gate.set()
             return await asking
@@ -340,7 +343,7 @@ def test_a_full_queue_refuses_at_once_and_a_request_fits_into_what_is_left(
             backend.gate.clear()
             # 15 s of audio in a queue of 7 s: two recordings at a time.
             several = asyncio.create_task(client.post(INFER, json=document(shape=[5], data=texts)))
-            await asyncio.sleep(1.0)
+            await until_queued(app, 6)
             refused = await client.post("/classify", files={"file": MP3})
             backend.gate.set()
             return [await several, refused, await client.post(INFER, json=document())]
@@ -357,6 +360,35 @@ def test_a_model_without_embeddings_lists_none_and_says_so(model_folder: Path, b
     response = client.post(INFER, json=document() | {"outputs": [{"name": "embedding"}]})
     assert response.status_code == 422
     assert "answers no embedding" in response.json()["error"]
+
+
+@pytest.mark.parametrize("path", [INFER, "/classify/batch"])
+def test_recordings_that_find_no_room_are_the_service_s_fault(client: TestClient, path: str) -> None:
+    """A limit on the size of files stands for a full disk; files under 1 MB stay in memory."""
+    wav = encode(sweep(15.0), "wav")
+    data, length = binary_request(
+        {"name": "audio", "shape": [1], "datatype": "BYTES"}, len(wav).to_bytes(4, "little") + wav
+    )
+    form: dict[str, Any] = {"files": {"file": wav}}
+    tensor: dict[str, Any] = {"content": data, "headers": {"Inference-Header-Content-Length": f"{length}"}}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        response = client.post(path, **(tensor if path == INFER else form))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (response.status_code, response.json()["type"]) == (507, "urn:music-genre:storage-full")
+
+
+def test_an_unforeseen_error_tells_nothing_of_itself(
+    model_folder: Path, backend: GatedBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = TestClient(gated(model_folder, backend))
+    backend.error = RuntimeError("the secret of the house")
+    response = client.post(INFER, json=document())
+    assert (response.status_code, response.json()["type"]) == (500, "urn:music-genre:internal-error")
+    assert "secret" not in response.text
+    assert "secret of the house" in caplog.text
 
 
 def test_health_is_that_of_readyz(model_folder: Path, backend: GatedBackend) -> None:
