@@ -15,6 +15,7 @@ from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
+from service.model.familiarity import describe
 from service.schemas import Classification
 
 _RETRY_LOADING_S = 5
@@ -201,6 +202,9 @@ class Classifier:
         heard.inference_s += result.inference_s
         heard.spans.append((window.start_s, window.end_s))
         heard.rows.append(result.probabilities)
+        if engine.artefact.familiarity is not None:
+            rate = engine.artefact.window.sampling_rate
+            heard.features.append(await asyncio.to_thread(describe, window.waveform, rate, result.embedding))
         if result.embedding is not None:
             heard.embeddings.append(result.embedding)
         if result.logits is not None:

@@ -74,12 +74,27 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
+class FamiliarityFigures:
+    """How well the model repo tells unfamiliar recordings, on held-out clips.
+
+    threshold: the distance from which on a recording is unfamiliar. false_alarms: the share of familiar recordings that
+    are called so. auroc, told: of clips whose own genre the reference lacks against the same clips with it, and the
+    share of them that is called unfamiliar.
+    """
+
+    threshold: float
+    false_alarms: Estimate
+    auroc: Estimate
+    told: Estimate
+
+
+@dataclass(frozen=True)
 class Report:
     """Report of a training run.
 
     dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. skipped: clips
     that could not be used. warnings: clips that are hard to judge, by genre and code. splits: the first is that of the
-    model in the folder.
+    model in the folder. familiarity: None where too few clips are held out.
     """
 
     dataset: str
@@ -94,6 +109,7 @@ class Report:
     window_s: float
     parameters: int
     splits: tuple[SplitReport, ...]
+    familiarity: FamiliarityFigures | None = None
 
     @property
     def main(self) -> SplitReport:

@@ -72,6 +72,7 @@ def classifier(
         graphs={},
         golden=None,
         reference=None,
+        familiarity=None,
         defaulted_fields=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s)
