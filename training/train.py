@@ -74,12 +74,14 @@ def _save(
         reference=report.reference,
         trained_on=TrainedOn(name=experiment.clips.name, synthetic=data.dataset == SYNTHETIC),
     )
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    artefact.save(folder, model, experiment.extractor, serving)
+    artefact.save(folder, trainer.accelerator.unwrap_model(trainer.model), experiment.extractor, serving)
     seed = experiment.arguments.seed
     train = split.train.shuffle(seed=seed) if split.stream is None else split.stream.sample(familiarity.MAX_CLIPS)
-    held_out = experiment.clips.dataset.select(sorted({*split.indices["validation"], *split.indices["test"]}))
-    return familiarity.write(folder, model, _at_most(train), _at_most(held_out.shuffle(seed=seed)))
+    held_out = sorted({*split.indices["validation"], *split.indices["test"]})
+    rest = experiment.clips.dataset.select(held_out).shuffle(seed=seed)
+    return familiarity.write(
+        folder, _at_most(train), _at_most(rest), experiment.arguments.device
+    )
 
 
 def _at_most(clips: datasets.Dataset) -> datasets.Dataset:

@@ -8,7 +8,6 @@ import datasets
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
 from service.audio import DEFAULT_MAX_WINDOWS, normalise, read_recording
 from service.model.artefact import Artefact, read_artefact
@@ -16,6 +15,7 @@ from service.model.familiarity import Features, describe
 from service.model.graphs.cutting import LogitsAndEmbedding
 from service.model.layout import FAMILIARITY, SERVING
 from service.model.serving_file import FamiliarityEntry, ServingFile
+from service.model.weights import load_model
 from training.data.clips import open_clip
 from training.evaluation.familiarity import MIN_HELD_OUT, fit, measure
 from training.evaluation.report import FamiliarityFigures
@@ -27,12 +27,13 @@ MAX_CLIPS = 1_000
 
 
 def write(
-    folder: Path, model: PreTrainedModel, train: datasets.Dataset, held_out: datasets.Dataset
+    folder: Path, train: datasets.Dataset, held_out: datasets.Dataset, device: torch.device
 ) -> FamiliarityFigures | None:
     """Write familiarity.safetensors, and name it in serving.json. Returns what it is worth; None where it is not
     written, for want of held-out clips.
 
-    model: on the device that computes the embeddings. train, held_out: columns audio and genre, at most `MAX_CLIPS`.
+    train, held_out: columns audio and genre, at most `MAX_CLIPS`. device: computes the embeddings, of the saved weights
+    and in float32.
     """
     (folder / FAMILIARITY).unlink(missing_ok=True)
     if len(held_out) < MIN_HELD_OUT:
@@ -43,6 +44,7 @@ def write(
         )
         return None
     artefact = read_artefact(folder, model_id=folder.name, revision=None)
+    model = LogitsAndEmbedding(load_model(artefact)).to(device)
     windows = _describe(artefact, model, train, "Hearing known music")
     heard = np.stack([np.mean(of_clip, axis=0) for of_clip in _describe(artefact, model, held_out, "Hearing the rest")])
     genres = np.repeat(np.asarray(train["genre"], np.int64), [len(of_clip) for of_clip in windows])
@@ -55,16 +57,16 @@ def write(
 
 @torch.inference_mode()
 def _describe(
-    artefact: Artefact, model: PreTrainedModel, clips: datasets.Dataset, title: str
+    artefact: Artefact, model: LogitsAndEmbedding, clips: datasets.Dataset, title: str
 ) -> list[Sequence[Features]]:
     """The features of the windows of each clip, as the service cuts them."""
-    infer = LogitsAndEmbedding(model.eval())
+    device = next(model.parameters()).device
     described: list[Sequence[Features]] = []
     for audio in tqdm(clips["audio"], desc=title, unit="clip"):
         of_clip = []
         for window in read_recording(open_clip(audio), artefact.window, max_windows=DEFAULT_MAX_WINDOWS).windows:
             samples = normalise(window) if artefact.do_normalize else window
-            _, *embeddings = infer(torch.from_numpy(samples)[None].to(model.device))
+            _, *embeddings = model(torch.from_numpy(samples)[None].to(device))
             embedding = embeddings[0][0].float().cpu().numpy() if embeddings else None
             of_clip.append(describe(window, artefact.window.sampling_rate, embedding))
         described.append(of_clip)
