@@ -79,9 +79,7 @@ def _save(
     train = split.train.shuffle(seed=seed) if split.stream is None else split.stream.sample(familiarity.MAX_CLIPS)
     held_out = sorted({*split.indices["validation"], *split.indices["test"]})
     rest = experiment.clips.dataset.select(held_out).shuffle(seed=seed)
-    return familiarity.write(
-        folder, _at_most(train), _at_most(rest), experiment.arguments.device
-    )
+    return familiarity.write(folder, _at_most(train), _at_most(rest), experiment.arguments.device)
 
 
 def _at_most(clips: datasets.Dataset) -> datasets.Dataset:

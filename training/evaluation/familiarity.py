@@ -16,8 +16,8 @@ FALSE_ALARMS = 0.05
 MIN_HELD_OUT = 19
 """Fewer clips do not show what 95 % of recordings do."""
 
-# Of each covariance, towards the variances of all music. From 0.002 to 0.1 the AUROC against real music is within 0.01
-# (`python -m tests.benchmarks.familiarity`, model and music of `make demo`).
+# Of each covariance, towards the variances within all genres. From 0.001 to 0.1 the AUROC of real against
+# synthetic music is 0.96 to 0.97 (`python -m tests.benchmarks.familiarity` with the model of `make demo`).
 _SHRINKAGE = 0.01
 
 Matrix = npt.NDArray[np.float32]
@@ -30,15 +30,14 @@ Distances = npt.NDArray[np.float64]
 def fit(windows: Matrix, genres: Labels, held_out: Matrix) -> Familiarity:
     """The Gaussian of each genre in the training windows, and the threshold that `held_out` clips put.
 
-    Features are scaled by their deviation over all windows, so that shrinkage treats them alike.
+    Features are scaled by their deviation within the genres, so that shrinkage treats them alike.
     """
-    scale = windows.std(axis=0, dtype=np.float64)
-    scale[scale == 0] = 1.0
-    present = np.unique(genres)
+    present, columns = np.unique(genres, return_inverse=True)
     means = np.stack([windows[genres == genre].mean(axis=0, dtype=np.float64) for genre in present])
-    whitening = np.stack(
-        [_whitening((windows[genres == genre] - mean) / scale) for genre, mean in zip(present, means, strict=True)]
-    )
+    deviations = windows - means[columns]
+    scale = deviations.std(axis=0)
+    scale[scale == 0] = 1.0
+    whitening = np.stack([_whitening(deviations[genres == genre] / scale) for genre in present])
     known = Familiarity(means.astype(np.float32), (whitening / scale[:, None]).astype(np.float32), threshold=np.inf)
     threshold, _ = choose_threshold(distances(known, held_out).min(axis=1))
     return Familiarity(known.means, known.whitening, threshold)
