@@ -127,7 +127,8 @@ def _noise() -> Iterator[bytes]:
 
 
 def _peaking(waveform: np.ndarray) -> Waveform:
-    return (0.8 * waveform / np.abs(waveform).max()).astype(np.float32)
+    peaking: Waveform = (0.8 * waveform / np.abs(waveform).max()).astype(np.float32)
+    return peaking
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def familiar_folder(golden_folder: Path, tmp_path: Path) -> Path:
 def test_unlike_recordings_are_warned_of(start: Start, familiar_folder: Path) -> None:
     service = start(MODEL_ID=str(familiar_folder), DECODERS="1")
     service.wait_for("/readyz")
-    noise = np.random.default_rng(0).standard_normal(2 * _RATE).astype(np.float32) / 8
+    noise = (np.random.default_rng(0).standard_normal(2 * _RATE) / 8).astype(np.float32)
     far, near = (service.classify(encode(waveform, "wav", _RATE)).json() for waveform in (noise, sweep(2, _RATE)))
     assert [warning["code"] for warning in far["warnings"]] == ["unfamiliar"]
     assert far["decision"] == "uncertain"

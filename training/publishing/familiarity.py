@@ -35,6 +35,8 @@ def write(
     train, held_out: columns audio and genre, at most `MAX_CLIPS`. device: computes the embeddings, of the saved weights
     and in float32.
     """
+    serving = ServingFile.model_validate_json((folder / SERVING).read_bytes())
+    serving.model_copy(update={"familiarity": None}).write(folder)
     (folder / FAMILIARITY).unlink(missing_ok=True)
     if len(held_out) < MIN_HELD_OUT:
         logger.warning(
@@ -50,7 +52,6 @@ def write(
     genres = np.repeat(np.asarray(train["genre"], np.int64), [len(of_clip) for of_clip in windows])
     known = fit(np.concatenate(windows), genres, heard)
     entry = FamiliarityEntry(sha256=known.save(folder), threshold=known.threshold, clips=len(held_out))
-    serving = ServingFile.model_validate_json((folder / SERVING).read_bytes())
     serving.model_copy(update={"familiarity": entry}).write(folder)
     return measure(known, heard, np.asarray(held_out["genre"])[:, None] == np.unique(genres))
 

@@ -110,7 +110,7 @@ def test_a_recording_unlike_known_music_is_uncertain_and_one_like_it_is_not(back
     familiarity = Familiarity(known, np.eye(known.shape[1], dtype=np.float32)[None], threshold=0.5)
     near = classify(classifier(backend, familiarity=familiarity), sweep(1))
     assert (near.decision, near.warnings) == ("accepted", [])
-    noise = np.random.default_rng(0).standard_normal(96_000).astype(np.float32) / 8
+    noise = (np.random.default_rng(0).standard_normal(96_000) / 8).astype(np.float32)
     made = classifier(backend, familiarity=familiarity)
     far = classify(made, noise)
     assert (far.genre, far.decision, far.confidence) == ("jazz", "uncertain", near.confidence)

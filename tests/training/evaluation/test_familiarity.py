@@ -43,7 +43,7 @@ def test_constant_feature_leaves_the_others_as_they_are() -> None:
 
 @pytest.mark.parametrize(("clips", "rank"), [(19, 19), (50, 49), (99, 95)])
 def test_threshold_is_the_distance_with_five_percent_beyond_it_on_average(clips: int, rank: int) -> None:
-    threshold, beyond = choose_threshold(np.random.default_rng(0).permutation(clips) + 1.0)
+    threshold, beyond = choose_threshold(np.random.default_rng(0).permutation(np.arange(1.0, clips + 1)))
     assert threshold == rank
     assert beyond.value == pytest.approx((clips + 1 - rank) / (clips + 1))
     assert beyond.value <= 0.05 + 1e-9

@@ -60,7 +60,7 @@ def test_too_few_held_out_clips_leave_no_file(
     golden_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = copy(golden_folder, tmp_path / "model")
-    (folder / "familiarity.safetensors").write_bytes(b"of an earlier run")
+    assert familiarity.write(folder, _clips(4, 0), _clips(19, 100), _CPU) is not None
     assert familiarity.write(folder, _clips(4, 0), _clips(18, 100), _CPU) is None
     assert not (folder / "familiarity.safetensors").exists()
     assert read_artefact(folder, model_id="you/genre", revision=None).familiarity is None
