@@ -59,7 +59,8 @@ class Classification(BaseModel):
     genre: str = Field(description="The most probable genre, also when the decision is `uncertain`.")
     confidence: float = Field(ge=0, le=1, description="Score of `genre`.")
     decision: Decision = Field(
-        description="`uncertain` when the confidence is under the model's threshold, or no genre reaches its own."
+        description="`uncertain` when the confidence is under the model's threshold, no genre reaches its own, or the "
+        "recording is `unfamiliar`."
     )
     genres: list[str] | None = Field(
         None, description="Only of a model that tells several genres of a recording: those that reach their threshold."
@@ -106,6 +107,7 @@ class ModelCard(BaseModel):
         description="Why the model is not computed in the best way that machine and service have; mostly nothing."
     )
     embedding: bool = Field(description="Whether answers can have an embedding.")
+    familiarity: bool = Field(description="Whether answers warn of recordings unlike the music of the training.")
     labels: list[str]
     sampling_rate: int = Field(description="Hz")
     window_s: float = Field(description="Length of one window in seconds.")

@@ -4,21 +4,24 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
+
 from service.model.artefact import Artefact, read_artefact
 from service.model.serving_file import ServingFile, TrainedOn
 from training import hub
 from training.arguments import DataArguments, GenreTrainingArguments, ModelArguments
 from training.data.sources import SYNTHETIC
+from training.data.splits import Split
 from training.errors import TrainingError
 from training.evaluation.gate import judge
-from training.evaluation.report import SplitReport
+from training.evaluation.report import FamiliarityFigures, SplitReport
 from training.finetuning import run_folder
 from training.finetuning.description import describe, settings_of
 from training.finetuning.dry_run import estimate
 from training.finetuning.experiment import Experiment, prepare_experiment, with_encoder_cache
 from training.finetuning.fit import fit
 from training.finetuning.trainer import GenreTrainer
-from training.publishing import artefact, model_card
+from training.publishing import artefact, familiarity, model_card
 from training.publishing.release import release
 
 logger = logging.getLogger(__name__)
@@ -43,14 +46,15 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     current = _current(arguments, hub_model_id, experiment.clips.genres)
     folder = output_dir / run_folder.MODEL_FOLDER
     reports: list[SplitReport] = []
+    figures: FamiliarityFigures | None = None
     for split in experiment.splits:
         trainer, report = fit(experiment.in_own_folder(split), split)
         if not reports:
-            _save(folder, experiment, trainer, report)
+            figures = _save(folder, experiment, split, trainer, report)
         reports.append(report)
     if arguments.process_index == 0:
         parameters = trainer.accelerator.unwrap_model(trainer.model).num_parameters()
-        report_of_run = describe(experiment, reports, parameters=parameters)
+        report_of_run = replace(describe(experiment, reports, parameters=parameters), familiarity=figures)
         if current is not None:
             new = read_artefact(folder, model_id=str(hub_model_id), revision=None)
             verdict = judge(new, current, experiment.splits[0].test, experiment.clips.genres)
@@ -76,10 +80,12 @@ def _current(arguments: GenreTrainingArguments, hub_model_id: str | None, genres
     return current
 
 
-def _save(folder: Path, experiment: Experiment, trainer: GenreTrainer, report: SplitReport) -> None:
-    """Write the model folder, by the first process."""
+def _save(
+    folder: Path, experiment: Experiment, split: Split, trainer: GenreTrainer, report: SplitReport
+) -> FamiliarityFigures | None:
+    """Write the model folder, by the first process. Returns how well unfamiliar recordings are told."""
     if not trainer.is_world_process_zero():
-        return
+        return None
     data = experiment.data
     serving = ServingFile(
         schema_version=1,
@@ -90,6 +96,15 @@ def _save(folder: Path, experiment: Experiment, trainer: GenreTrainer, report: S
         trained_on=TrainedOn(name=experiment.clips.name, synthetic=data.dataset == SYNTHETIC),
     )
     artefact.save(folder, trainer.accelerator.unwrap_model(trainer.model), experiment.extractor, serving)
+    seed = experiment.arguments.seed
+    train = split.train.shuffle(seed=seed) if split.stream is None else split.stream.sample(familiarity.MAX_CLIPS)
+    held_out = sorted({*split.indices["validation"], *split.indices["test"]})
+    rest = experiment.clips.dataset.select(held_out).shuffle(seed=seed)
+    return familiarity.write(folder, _at_most(train), _at_most(rest), experiment.arguments.device)
+
+
+def _at_most(clips: datasets.Dataset) -> datasets.Dataset:
+    return clips.select(range(min(familiarity.MAX_CLIPS, len(clips))))
 
 
 def _preflight(arguments: GenreTrainingArguments) -> str | None:

@@ -100,6 +100,7 @@ async def model(classifier: ClassifierDep, reloader: ReloaderDep) -> ModelCard:
         backend=engine.backend.name,
         backend_note=engine.note,
         embedding=engine.answers_embeddings,
+        familiarity=artefact.familiarity is not None,
         labels=list(artefact.labels),
         sampling_rate=artefact.window.sampling_rate,
         window_s=artefact.window.length_s,

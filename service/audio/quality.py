@@ -9,7 +9,7 @@ import numpy as np
 from service.audio.downmix import Waveform
 from service.audio.files import Excerpt
 
-WarningCode = Literal["clipped", "quiet", "narrow-band", "mostly-silent", "antiphase", "damaged", "short"]
+WarningCode = Literal["clipped", "quiet", "narrow-band", "mostly-silent", "antiphase", "damaged", "short", "unfamiliar"]
 
 WARNING_CODES: tuple[WarningCode, ...] = get_args(WarningCode)
 

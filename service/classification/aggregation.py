@@ -9,6 +9,7 @@ from service.audio import AudioWarning
 from service.inference.backend import Embeddings, Logits
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
+from service.model.familiarity import Features
 from service.schemas import Classification, RecordingWarning, Score, Span
 
 WindowProbabilities = npt.NDArray[np.float32]
@@ -19,14 +20,15 @@ WindowProbabilities = npt.NDArray[np.float32]
 class WindowScores:
     """Per-window results of one recording, and how much of the recording they cover.
 
-    rows, embeddings, logits: of each span (start and end in seconds); no embeddings and logits where the backend
-    answers none.
+    rows, embeddings, logits, features: of each span (start and end in seconds); no embeddings and logits where the
+    backend answers none, and no features where the model does not say what known music looks like.
     """
 
     spans: list[tuple[float, float]] = field(default_factory=list)
     rows: list[WindowProbabilities] = field(default_factory=list)
     embeddings: list[Embeddings] = field(default_factory=list)
     logits: list[Logits] = field(default_factory=list)
+    features: list[Features] = field(default_factory=list)
     duration_s: float = 0.0
     analysed_s: float = 0.0
     warnings: list[AudioWarning] = field(default_factory=list)
@@ -40,16 +42,19 @@ def aggregate(
     scores = _scores(artefact, np.mean(heard.rows, axis=0))
     best = scores[0]
     genres = _told(artefact, scores)
-    is_accepted = best.score >= artefact.confidence_threshold if genres is None else bool(genres)
+    is_told = best.score >= artefact.confidence_threshold if genres is None else bool(genres)
+    unfamiliar = _unfamiliar(artefact, heard)
     return Classification(
         genre=best.label,
         confidence=best.score,
-        decision="accepted" if is_accepted else "uncertain",
+        decision="accepted" if is_told and not unfamiliar else "uncertain",
         genres=genres,
         scores=scores[:top_k],
         duration_s=round(heard.duration_s, 3),
         analysed_s=round(heard.analysed_s, 3),
-        warnings=[RecordingWarning(code=warning.code, detail=warning.detail) for warning in heard.warnings],
+        warnings=[
+            RecordingWarning(code=warning.code, detail=warning.detail) for warning in [*heard.warnings, *unfamiliar]
+        ],
         timeline=_timeline(artefact, heard, top_k) if timeline else None,
         embedding=np.mean(heard.embeddings, axis=0).tolist() if embedding else None,
         logits=dict(zip(artefact.labels, np.mean(heard.logits, axis=0).tolist(), strict=True))
@@ -57,6 +62,13 @@ def aggregate(
         else None,
         model=engine.reference,
     )
+
+
+def _unfamiliar(artefact: Artefact, heard: WindowScores) -> list[AudioWarning]:
+    """The warning that the model learnt from other music; none of a familiar recording."""
+    if artefact.familiarity is None or not artefact.familiarity.is_unfamiliar(heard.features):
+        return []
+    return [AudioWarning("unfamiliar", "It sounds unlike the music that the model learnt from, so do not rely on it.")]
 
 
 def _told(artefact: Artefact, scores: list[Score]) -> list[str] | None:

@@ -15,6 +15,7 @@ from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
+from service.model.familiarity import describe
 from service.runtime import tracing
 from service.runtime.stages import Stage, measured
 from service.schemas import Classification, Span
@@ -217,6 +218,9 @@ class Classifier:
         result = await engine.infer(window.waveform)
         heard.spans.append((window.start_s, window.end_s))
         heard.rows.append(result.probabilities)
+        if engine.artefact.familiarity is not None:
+            rate = engine.artefact.window.sampling_rate
+            heard.features.append(await asyncio.to_thread(describe, window.waveform, rate, result.embedding))
         if result.embedding is not None:
             heard.embeddings.append(result.embedding)
         if result.logits is not None:

@@ -42,7 +42,8 @@ class Engine:
     """A loaded, warm model that any number of requests share.
 
     Building it computes two windows, so that the first request finds everything allocated, and `throughput` (seconds
-    of audio computed per second) a first value. Blocks for that long. Raises StartupError when the model answers NaN.
+    of audio computed per second) a first value. Blocks for that long. Raises StartupError when the model answers NaN,
+    or embeddings that its familiarity.safetensors was not made with.
     max_batch: windows computed together; by default what the backend thinks best.
     max_wait_s: how long a batch that is not full waits for more windows, of this request or of others.
     note: why the backend is not the one that this machine promises.
@@ -71,6 +72,8 @@ class Engine:
         if not np.isfinite(outputs.probabilities).all():
             raise StartupError(f"{artefact.model_id} answers noise with NaN: its weights are damaged. Train it again.")
         self.answers_embeddings = outputs.embeddings is not None
+        if artefact.familiarity is not None:
+            artefact.familiarity.require_embedding(0 if outputs.embeddings is None else outputs.embeddings.shape[1])
         self.throughput = artefact.window.length_s / elapsed_s
 
     @property

@@ -50,6 +50,7 @@ def report(artefact: Artefact) -> Iterator[tuple[str, str]]:
     yield "uncertain below", _or_default(artefact, f"{artefact.confidence_threshold:.3g}", "uncertain_below")
     yield "trained on", artefact.trained_on.name if artefact.trained_on else "not said"
     yield "reference", _reference(artefact)
+    yield "familiarity", _familiarity(artefact)
     yield "graphs", _graphs(artefact)
     yield "golden clips", _check_golden(artefact)
 
@@ -65,6 +66,13 @@ def _reference(artefact: Artefact) -> str:
     if artefact.reference is None:
         return "not said: answers cannot be compared with those of training"
     return f"answers to {artefact.reference.clips} held-out clips"
+
+
+def _familiarity(artefact: Artefact) -> str:
+    if artefact.familiarity is None:
+        return "not said: unfamiliar recordings are answered like all others"
+    genres, _ = artefact.familiarity.means.shape
+    return f"what {genres} genres look like; unfamiliar beyond a distance of {artefact.familiarity.threshold:.3g}"
 
 
 def _or_default(artefact: Artefact, value: str, field: str) -> str:

@@ -15,6 +15,7 @@ from service.audio import WindowSpec
 from service.errors import StartupError
 from service.model.calibration import Float, calibrated_probabilities
 from service.model.extractor import read_extractor, read_json
+from service.model.familiarity import Familiarity
 from service.model.layout import CONFIG, SERVING, WEIGHTS
 from service.model.serving_file import Golden, Reference, ServingFile, TrainedOn, sha256
 
@@ -40,7 +41,8 @@ class Artefact:
     temperature: divides the logits. confidence_threshold: in 0..1; a best score below it makes a decision `uncertain`.
     trained_on: None when the repo does not say. graphs: the SHA-256 of each exported file, by its path in the folder;
     empty when the repo does not say. golden: None when the repo has no golden clips.
-    reference: answers to held-out recordings; None when the repo does not say.
+    reference: answers to held-out recordings; None when the repo does not say. familiarity: what known music looks
+    like; None when the repo does not say.
     defaulted_fields: names, as in serving.json, of the fields that the repo does not say.
     """
 
@@ -57,6 +59,7 @@ class Artefact:
     graphs: Mapping[str, str]
     golden: Golden | None
     reference: Reference | None
+    familiarity: Familiarity | None
     defaulted_fields: tuple[str, ...]
 
     def probabilities(self, logits: npt.NDArray[Float]) -> npt.NDArray[Float]:
@@ -101,6 +104,7 @@ def read_artefact(folder: Path, *, model_id: str, revision: str | None) -> Artef
         graphs=serving.graphs,
         golden=serving.golden,
         reference=serving.reference,
+        familiarity=Familiarity.load(folder, serving.familiarity) if serving.familiarity else None,
         defaulted_fields=tuple(name for name, value in declared.items() if value is None),
     )
 

@@ -33,6 +33,7 @@ _FILES = [
     layout.FEATURE_EXTRACTOR,
     layout.PROCESSOR,
     layout.SERVING,
+    layout.FAMILIARITY,
     *layout.WEIGHTS,
     "model-*-of-*.safetensors",
     f"{layout.GRAPH_FOLDER}/*.xml",

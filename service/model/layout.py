@@ -14,6 +14,9 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 GOLDEN_FOLDER = "golden"
 """Short clips whose scores training wrote down: the service checks itself with them before it is ready."""
 
+FAMILIARITY = "familiarity.safetensors"
+"""What the music of the training looks like (`service.model.familiarity`)."""
+
 GRAPH_FOLDER = "openvino"
 """The OpenVINO graphs in float32."""
 

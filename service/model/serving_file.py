@@ -13,6 +13,7 @@ from service.schemas import TrainedOn
 __all__ = [
     "MAX_WINDOW_S",
     "MIN_WINDOW_S",
+    "FamiliarityEntry",
     "Golden",
     "GoldenClip",
     "Precision",
@@ -71,13 +72,24 @@ class Reference(BaseModel):
     confidence: list[Probability] = Field(min_length=10, max_length=10)
 
 
+class FamiliarityEntry(BaseModel):
+    """The file by which unfamiliar recordings are told (`service.model.familiarity`).
+
+    threshold: the distance from which on a recording is unfamiliar. clips: held-out clips that it was chosen on.
+    """
+
+    sha256: str
+    threshold: float = Field(gt=0, allow_inf_nan=False)
+    clips: int = Field(ge=1)
+
+
 class ServingFile(BaseModel):
     """serving.json, version 1. A field that is None is decided by the service (`service.model.artefact`).
 
     Fields of later minor additions, and `fill` of earlier ones, are ignored; a changed meaning raises the version.
     thresholds: of a model that tells several genres of a recording, by label; `uncertain_below` for those that are
-    missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden and
-    reference: None in repos of earlier versions.
+    missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden,
+    reference and familiarity: None in repos of earlier versions.
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -91,6 +103,7 @@ class ServingFile(BaseModel):
     graphs: dict[str, str] = Field(default_factory=dict)
     golden: Golden | None = None
     reference: Reference | None = None
+    familiarity: FamiliarityEntry | None = None
 
     def write(self, folder: Path) -> None:
         """Write the file into a model folder; fields that are None are left out."""

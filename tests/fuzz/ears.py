@@ -124,6 +124,7 @@ def _application(processes: int) -> FastAPI:
         graphs={},
         golden=None,
         reference=None,
+        familiarity=None,
         defaulted_fields=(),
     )
     app.state.classifier.load(Engine(artefact, _Backend()))

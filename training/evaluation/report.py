@@ -75,12 +75,28 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
+class FamiliarityFigures:
+    """How well the model repo tells unfamiliar recordings, on held-out clips.
+
+    threshold: the distance from which on a recording is unfamiliar. false_alarms: the share of familiar recordings that
+    are called so. auroc, told: of clips whose own genre the reference lacks against the same clips with it, and the
+    share of them that is called unfamiliar.
+    """
+
+    threshold: float
+    false_alarms: Estimate
+    auroc: Estimate
+    told: Estimate
+
+
+@dataclass(frozen=True)
 class Report:
     """Report of a training run.
 
     dataset_id and base_model_id: Hub ids, None for what is not on the Hub. dataset_revision: commit. skipped: clips
     that could not be used. warnings: clips that are hard to judge, by genre and code. splits: the first is that of the
     model in the folder. gate: None where the push did not depend on one, or there was no model to compare with.
+    familiarity: None where too few clips are held out.
     """
 
     dataset: str
@@ -96,6 +112,7 @@ class Report:
     parameters: int
     splits: tuple[SplitReport, ...]
     gate: Verdict | None = None
+    familiarity: FamiliarityFigures | None = None
 
     @property
     def main(self) -> SplitReport:

@@ -11,15 +11,16 @@ import pytest
 from starlette.requests import Request
 
 from service.api.classifying import cancel_on_disconnect
-from service.audio import WindowSpec
+from service.audio import WindowSpec, read_recording
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
 from service.decoding.pool import DecoderPool
-from service.errors import ClientGone, DeadlineExceeded, InvalidParameter
+from service.errors import ClientGone, DeadlineExceeded, InvalidParameter, StartupError
 from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.artefact import Artefact
+from service.model.familiarity import Familiarity, describe
 from service.schemas import Classification
 from tests.support.audio_files import Waveform, encode, sweep
 
@@ -57,6 +58,7 @@ def classifier(
     max_analysed_s: float = 60,
     deadline_s: float = 10,
     admission: Admission | None = None,
+    familiarity: Familiarity | None = None,
 ) -> Classifier:
     artefact = Artefact(
         folder=Path("nowhere"),
@@ -72,6 +74,7 @@ def classifier(
         graphs={},
         golden=None,
         reference=None,
+        familiarity=familiarity,
         defaulted_fields=(),
     )
     bounds = Bounds(max_windows=5, max_analysed_s=max_analysed_s, deadline_s=deadline_s)
@@ -99,6 +102,27 @@ def test_an_embedding_is_the_mean_over_the_windows(backend: FixedBackend) -> Non
     made = classifier(backend)
     answer = asyncio.run(made.classify(io.BytesIO(encode(sweep(20), "wav")), embedding=True))
     assert answer.embedding == [3.0, 1.0]
+
+
+def test_a_recording_unlike_known_music_is_uncertain_and_one_like_it_is_not(backend: FixedBackend) -> None:
+    (window,) = read_recording(io.BytesIO(encode(sweep(1), "wav")), WindowSpec(16_000, 1.0), max_windows=1).windows
+    known = describe(window, 16_000, np.array([3, 1], np.float32))[None]
+    familiarity = Familiarity(known, np.eye(known.shape[1], dtype=np.float32)[None], threshold=0.5)
+    near = classify(classifier(backend, familiarity=familiarity), sweep(1))
+    assert (near.decision, near.warnings) == ("accepted", [])
+    noise = (np.random.default_rng(0).standard_normal(96_000) / 8).astype(np.float32)
+    made = classifier(backend, familiarity=familiarity)
+    far = classify(made, noise)
+    assert (far.genre, far.decision, far.confidence) == ("jazz", "uncertain", near.confidence)
+    assert [warning.code for warning in far.warnings] == ["unfamiliar"]
+    without = classify(classifier(backend), noise)
+    assert (without.decision, without.warnings) == ("accepted", [])
+
+
+def test_a_model_whose_embeddings_are_not_those_of_known_music_is_refused(backend: FixedBackend) -> None:
+    familiarity = Familiarity(np.zeros((1, 76), np.float32), np.zeros((1, 76, 76), np.float32), threshold=0.5)
+    with pytest.raises(StartupError, match="embeddings of 16 numbers, and the model answers 2"):
+        classifier(backend, familiarity=familiarity)
 
 
 def test_an_embedding_that_the_model_does_not_answer_is_refused(backend: FixedBackend) -> None:

@@ -51,6 +51,7 @@ def artefact() -> Artefact:
         graphs={},
         golden=None,
         reference=None,
+        familiarity=None,
         defaulted_fields=(),
     )
 

@@ -23,6 +23,7 @@ def test_a_model_of_training_is_proven(golden_folder: Path) -> None:
     assert report["window"] == "2 s"
     assert report["labels"].startswith("10: blues, classical")
     assert report["graphs"] == "float32 (in tiles); with checksums"
+    assert report["familiarity"].startswith("not said")
     assert report["golden clips"].startswith("3 answered as in training by openvino-")
     assert list(report)[-1] == "result"
 

@@ -1,6 +1,7 @@
 """The card and metrics.json, from the answers of two made-up models."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -11,7 +12,7 @@ from huggingface_hub import ModelCard
 
 from training.data.splits import Split
 from training.evaluation.predictions import Predictions
-from training.evaluation.report import Report, SplitReport, measure
+from training.evaluation.report import Estimate, FamiliarityFigures, Report, SplitReport, measure
 from training.publishing import model_card
 
 _GENRES = ["jazz", "metal"]
@@ -99,3 +100,21 @@ def test_the_summary_names_split_and_n() -> None:
 def test_calibration_says_what_it_was_measured_on(tmp_path: Path, name: str) -> None:
     model_card.write(tmp_path, _report(_split(name, 14)), "you/genre")
     assert ("each calibrated on others of them" in (tmp_path / "README.md").read_text()) is (name == "random")
+
+
+def test_unfamiliar_recordings_are_reported_where_they_are_told(tmp_path: Path) -> None:
+    report = _report(_split("artist", 14))
+    model_card.write(tmp_path, report, "you/genre")
+    assert "Unfamiliar recordings" not in (tmp_path / "README.md").read_text()
+    figures = FamiliarityFigures(
+        threshold=0.625,
+        false_alarms=Estimate(0.048, 0.02, 0.09, 40),
+        auroc=Estimate(0.91, 0.85, 0.96, 40),
+        told=Estimate(0.7, 0.6, 0.8, 40),
+    )
+    model_card.write(tmp_path, replace(report, familiarity=figures), "you/genre")
+    text = (tmp_path / "README.md").read_text()
+    assert "a distance of\n0.625 from it" in text
+    assert "Measured on 40 held-out clips" in text
+    assert "| 0.910 [0.850, 0.960] |" in text
+    assert json.loads((tmp_path / "metrics.json").read_text())["familiarity"]["told"]["n"] == 40
