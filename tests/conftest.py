@@ -14,18 +14,18 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 
 # The longest files, longest first: a worker of pytest-xdist that began one of them last would run on alone.
 LONGEST = (
+    "service/test_openapi.py",
     "test_end_to_end.py",
-    "test_privacy.py",
-    "service/test_full_disk.py",
-    "service/inference/test_backends.py",
     "training/test_main.py",
+    "service/inference/test_backends.py",
+    "service/reload/test_swap.py",
+    "service/reload/test_stale.py",
     "training/publishing/test_quantise.py",
-    "training/test_search.py",
-    "field/test_requests_connections.py",
-    "training/test_crossvalidate.py",
-    "training/test_kill.py",
+    "training/finetuning/test_trainer.py",
     "service/test_lifecycle.py",
     "service/server/test_slow_clients.py",
+    "training/publishing/test_familiarity.py",
+    "training/test_crossvalidate.py",
 )
 
 _SHARED = "MUSIC_GENRE_TESTS_GRAPHS"

@@ -46,6 +46,7 @@ def test_calls_are_noted(calls: Path, tmp_path: Path) -> None:
     assert calls.read_text() == "a.invalid\n"
 
 
+@pytest.mark.slow
 def test_the_service_calls_nobody(calls: Path, tmp_path: Path, model_folder: Path, start: Start) -> None:
     """OpenVINO reported each import to Google Analytics."""
     home = {"HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "cache")}
@@ -59,6 +60,7 @@ def test_the_service_calls_nobody(calls: Path, tmp_path: Path, model_folder: Pat
     assert not (tmp_path / "home" / "intel").exists()
 
 
+@pytest.mark.slow
 def test_training_calls_nobody(calls: Path, tmp_path: Path) -> None:
     settings = environment(PYTHONPATH=str(tmp_path), HOME=str(tmp_path / "home"))
     code = "import training.finetuning.experiment, training.publishing.quantise, nncf, time; time.sleep(1)"

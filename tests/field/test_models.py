@@ -132,6 +132,7 @@ def test_multi_label_model_answers_sigmoid_scores(folder: Path) -> None:
         assert np.abs(probabilities - expected).max() < 1e-2
 
 
+@pytest.mark.slow
 def test_multi_label_service_lists_the_genres_over_their_threshold(folder: Path, start: Start) -> None:
     change(folder, "config.json", problem_type="multi_label_classification")
     thresholds = {"blues": 0.0, "jazz": 1.0, "rock": 0.0}

@@ -5,6 +5,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.support.raw_http import connected, is_closed, read
 from tests.support.service_process import Service, Start
 
@@ -21,6 +23,7 @@ def test_idle_connection_stays_open(field_service: Service) -> None:
             assert read(connection).status == 200
 
 
+@pytest.mark.slow
 def test_connection_that_begins_a_request_is_idle_no_more(field_service: Service) -> None:
     """Nor is one on which the rest of a refused body is missing."""
     with connected(field_service.port) as slow, connected(field_service.port) as refused:
@@ -35,6 +38,7 @@ def test_connection_that_begins_a_request_is_idle_no_more(field_service: Service
         assert is_closed(refused, within_s=8)
 
 
+@pytest.mark.slow
 def test_idle_connection_ends_after_its_time_and_makes_room_for_another(start: Start, model_folder: Path) -> None:
     service = start(MODEL_ID=str(model_folder), KEEP_ALIVE_S="2", MAX_CONNECTIONS="2")
     service.wait_for("/readyz")
@@ -53,6 +57,7 @@ def test_idle_connection_ends_after_its_time_and_makes_room_for_another(start: S
         assert is_closed(third, within_s=3)
 
 
+@pytest.mark.slow
 def test_drain_ends_idle_connections_at_once(start: Start, model_folder: Path) -> None:
     service = start(MODEL_ID=str(model_folder), DRAIN_TIMEOUT_S="20")
     service.wait_for("/readyz")

@@ -14,6 +14,7 @@ from tests.support.service_process import Start, publish
 
 
 @pytest.mark.parametrize("why", ["read-only", "full"])
+@pytest.mark.slow
 def test_with_a_cache_that_cannot_be_written_it_serves_and_leaves_nothing(
     hub: HubStandIn, model_folder: Path, start: Start, tmp_path: Path, why: str
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
@@ -123,6 +124,7 @@ def test_it_drains_before_it_ends(start: Start, model_folder: Path) -> None:
     assert [entry for entry in service.log if entry["level"] in {"ERROR", "CRITICAL"}] == []
 
 
+@pytest.mark.slow
 def test_what_is_not_finished_in_time_is_told_so(start: Start, model_folder: Path) -> None:
     service = start(MODEL_ID=str(model_folder), DRAIN_TIMEOUT_S="2")
     service.wait_for("/readyz")
@@ -133,6 +135,7 @@ def test_what_is_not_finished_in_time_is_told_so(start: Start, model_folder: Pat
     upload.connection.close()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once_and_leaves_nothing(start: Start, model_folder: Path, tmp_path: Path) -> None:
     service = start(MODEL_ID=str(model_folder), TMPDIR=str(tmp_path), DRAIN_TIMEOUT_S="3600")
     service.wait_for("/readyz")
@@ -157,6 +160,7 @@ def test_it_may_open_what_its_connections_need(start: Start, model_folder: Path)
     assert service.stop() == 0
 
 
+@pytest.mark.slow
 def test_metrics_move_to_their_own_port(start: Start, model_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

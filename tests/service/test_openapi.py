@@ -29,7 +29,7 @@ generation.max-examples = 3
 """
 
 
-@pytest.fixture(scope="module", params=[KEY, ""], ids=["with keys", "open"])
+@pytest.fixture(scope="module", params=[KEY, pytest.param("", marks=pytest.mark.slow)], ids=["with keys", "open"])
 def url(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[str]:
     """A running service."""
     settings = Settings(model_id=str(model_folder), api_keys=request.param)

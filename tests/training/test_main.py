@@ -125,6 +125,7 @@ def test_other_settings_in_the_same_folder_are_refused(
     assert "learning_rate was 5e-05, now 1.0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_push_that_fails_at_the_end_is_repeated_from_the_folder(
     hub: HubStandIn,
     pushed: tuple[tuple[str, ...], str],

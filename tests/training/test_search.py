@@ -14,6 +14,7 @@ _MADE = (
 )
 
 
+@pytest.mark.slow
 def test_trials_are_kept_and_the_best_is_told_as_options(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = parse("test", [*_MADE, "--split", "artist", "--recipe", "best", "--output_dir", str(tmp_path)])
     with caplog.at_level(logging.INFO):

@@ -70,6 +70,7 @@ def test_headers_beyond_all_sense_are_refused_or_not_believed() -> None:
 _EMPTY_ADTS = bytes.fromhex("fff1508000fffc")
 
 
+@pytest.mark.slow
 def test_half_a_million_empty_packets_are_not_decoded_one_by_one() -> None:
     """3.5 MB of them took a core 26 s and 320 MB of memory."""
     music = encode(sweep(2.0), "aac")

@@ -132,6 +132,7 @@ def test_embeddings_are_what_the_classifier_gets(tmp_path: Path, choice: Choice)
     np.testing.assert_allclose(logits.softmax(-1), outputs.probabilities, atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     artefact = _artefact(tmp_path / "model", _KINDS["hubert"]())

@@ -12,7 +12,6 @@ import pyarrow.parquet
 import pytest
 
 from service.library import options
-from service.library.__main__ import main
 from service.library.output.parts import Parts
 from service.library.output.summary import summarise
 from tests.support.service_process import environment
@@ -72,17 +71,9 @@ def test_a_list_becomes_rows(music: Path, model_folder: Path, tmp_path: Path) ->
     assert summarise(Parts(out)) == done.stdout
 
 
-def test_a_ray_that_does_not_start_is_one_line(
-    music: Path,
-    model_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("MODEL_ID", str(model_folder))
-    monkeypatch.setenv("RAY_TMPDIR", "/dev/null/ray")
-    assert main([str(music), "--out", str(tmp_path / "out")]) == 1
-    assert capfd.readouterr().err.splitlines()[-1].startswith("error: Ray did not start: ")
+def test_a_ray_that_does_not_start_is_one_line(music: Path, model_folder: Path, tmp_path: Path) -> None:
+    told = run(model_folder, music, "--out", tmp_path / "out", code=1, RAY_TMPDIR="/dev/null/ray").stderr
+    assert told.splitlines()[-1].startswith("error: Ray did not start: ")
 
 
 @pytest.mark.slow

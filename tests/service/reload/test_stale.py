@@ -42,7 +42,14 @@ def test_a_hub_that_is_gone_and_returns_costs_no_request(
     assert (metric(url, STALE), stale_since(url), revision(url)) == (0, None, new)
 
 
-@pytest.mark.parametrize("fault", ["503", "429", "dropped", "cut off", "corrupt", "stalled"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "503",
+        "corrupt",
+        *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("429", "dropped", "cut off", "stalled")),
+    ],
+)
 def test_a_download_that_fails_on_its_way_is_completed(
     hub: HubStandIn, repo: str, url: str, golden_folder: Path, fault: str
 ) -> None:

@@ -51,6 +51,7 @@ def test_threshold_is_the_distance_with_five_percent_beyond_it_on_average(clips:
     assert beyond.n == clips
 
 
+@pytest.mark.slow
 def test_genre_that_is_left_out_is_told_by_as_much_as_it_differs() -> None:
     windows, genres = _music(600, seed=2)
     clips, own = _music(60, seed=3)

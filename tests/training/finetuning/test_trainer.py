@@ -43,6 +43,7 @@ def _losses(output_dir: Path) -> list[float]:
     return [entry["loss"] for entry in state["log_history"] if "loss" in entry]
 
 
+@pytest.mark.slow
 def test_steps_gathered_from_small_batches_are_those_of_large_ones(tmp_path: Path) -> None:
     large = _train(tmp_path / "large", "--per_device_train_batch_size", "4", "--max_steps", "3")
     small = ("--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "4", "--max_steps", "3")
@@ -53,6 +54,7 @@ def test_steps_gathered_from_small_batches_are_those_of_large_ones(tmp_path: Pat
     assert _losses(tmp_path / "small") == pytest.approx(_losses(tmp_path / "large"), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_stays_and_the_rest_learns_cached_or_not(tmp_path: Path) -> None:
     start, frozen, cached = (
         _weights(_train(tmp_path / name, "--feature_encoder", encoder, "--max_steps", steps))

@@ -67,6 +67,7 @@ def test_too_few_held_out_clips_leave_no_file(
     assert "18 clips are held out, and 19 are the least" in caplog.text
 
 
+@pytest.mark.slow
 def test_distances_are_those_that_the_service_finds(golden_folder: Path, tmp_path: Path) -> None:
     folder = copy(golden_folder, tmp_path / "model")
     held_out = _clips(19, 100)
