@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 from transformers import AutoModelForAudioClassification
 
 from service.errors import NonFiniteScores, StartupError
@@ -17,9 +18,10 @@ from service.inference.engine import Engine, WindowResult
 from service.inference.loading import load_backend
 from service.model.artefact import Artefact, read_artefact
 from service.model.weights import load_model
-from tests.support.audio_files import encode, sweep
+from tests.service.application import application, post, wait_until_ready
+from tests.support import tiny_model
 from tests.support.hub_stand_in import HubStandIn
-from tests.support.service_process import Start, publish
+from tests.support.service_process import publish
 from training.arguments import ModelArguments
 from training.errors import TrainingError
 from training.finetuning.model import known_genres, load_extractor
@@ -29,9 +31,7 @@ GENRES = ("blues", "jazz", "rock")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    from tests.support.tiny_model import save
-
-    save(tmp_path / "model", GENRES)
+    tiny_model.save(tmp_path / "model", GENRES)
     return tmp_path / "model"
 
 
@@ -132,18 +132,29 @@ def test_multi_label_model_answers_sigmoid_scores(folder: Path) -> None:
         assert np.abs(probabilities - expected).max() < 1e-2
 
 
-@pytest.mark.slow
-def test_multi_label_service_lists_the_genres_over_their_threshold(folder: Path, start: Start) -> None:
+def test_multi_label_service_lists_the_genres_over_their_threshold(folder: Path) -> None:
     change(folder, "config.json", problem_type="multi_label_classification")
     thresholds = {"blues": 0.0, "jazz": 1.0, "rock": 0.0}
     change(folder, "serving.json", schema_version=1, window_s=1.0, thresholds=thresholds)
-    service = start(MODEL_ID=str(folder), BACKEND="torch")
-    assert service.wait_for("/model").json()["thresholds"] == thresholds
-    answer = service.classify(encode(sweep(3.0), "wav")).json()
+    with TestClient(application(folder, backend="torch", decoders=1)) as client:
+        wait_until_ready(client)
+        assert client.get("/model").json()["thresholds"] == thresholds
+        answer = post(client).json()
     assert set(answer["genres"]) == {"blues", "rock"}
     assert answer["decision"] == "accepted"
     # Random weights leave each of three labels near one half: a softmax would sum to 1.
     assert sum(score["score"] for score in answer["scores"]) > 1.2
+
+
+@pytest.mark.parametrize("count", [2, 1_000])
+def test_model_of_few_and_of_many_genres_is_served(count: int, tmp_path: Path) -> None:
+    tiny_model.save(tmp_path / "model", [f"genre {number}" for number in range(count)])
+    with TestClient(application(tmp_path / "model", backend="torch", decoders=1)) as client:
+        wait_until_ready(client)
+        answer = post(client).json()
+        assert len(client.get("/model").json()["labels"]) == count
+    assert len(answer["scores"]) == count
+    assert sum(score["score"] for score in answer["scores"]) == pytest.approx(1, abs=1e-4)
 
 
 class OverflowingBackend:
