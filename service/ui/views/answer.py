@@ -36,9 +36,10 @@ def _listed(genres: list[str], last_word: str) -> str:
 def _sure(answer: Classification) -> str:
     if answer.decision == "accepted":
         return f"<strong>{percent(answer.confidence)}</strong>, {sureness(answer.confidence)}"
-    return (
-        f"<strong>Uncertain</strong>: {escape(answer.genre)} has {percent(answer.confidence)}, too little to settle on."
-    )
+    score = f"{percent(answer.confidence)} for {escape(answer.genre)}"
+    if any(warning.code == "unfamiliar" for warning in answer.warnings):
+        return f"<strong>Uncertain</strong>: {score}, from a model that does not know such recordings."
+    return f"<strong>Uncertain</strong>: {score}, too little to settle on."
 
 
 def _warnings(answer: Classification) -> str:

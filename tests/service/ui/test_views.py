@@ -212,3 +212,10 @@ def test_answer_tells_what_makes_the_recording_hard_to_judge() -> None:
     assert "Hard to judge" not in answer.render(plain)
     warned = plain.model_copy(update={"warnings": [RecordingWarning(code="clipped", detail="<b>3 %")]})
     assert "<li>&lt;b&gt;3 %</li>" in answer.render(warned)
+
+
+def test_an_unfamiliar_recording_is_not_said_to_have_too_small_a_share() -> None:
+    unsure = classification(0.99, 0.01, decision="uncertain")
+    assert "99 % for blues, too little to settle on" in answer.render(unsure)
+    warned = unsure.model_copy(update={"warnings": [RecordingWarning(code="unfamiliar", detail="It is.")]})
+    assert "99 % for blues, from a model that does not know such recordings" in answer.render(warned)
