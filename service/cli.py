@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _headers() -> dict[str, str]:
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
@@ -85,7 +85,7 @@ def _classify(client: httpx2.Client, path: str, query: dict[str, Any]) -> Answer
     with ExitStack() as stack:
         try:
             file = sys.stdin.buffer if path == _STDIN else stack.enter_context(open(path, "rb"))
-            response = _post(client, os.path.basename(path), file, query)
+            response = _post(client, _printable(os.path.basename(path)), file, query)
         except OSError as error:
             raise ClientError(f"The file cannot be read: {error.strerror}.") from error
         except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
@@ -93,11 +93,11 @@ def _classify(client: httpx2.Client, path: str, query: dict[str, Any]) -> Answer
     try:
         answer: Answer = response.json()
     except ValueError:
-        raise ClientError(
-            f"{client.base_url} answers {response.status_code} and no JSON. Is this the service?"
-        ) from None
+        answer = {}
+    if not isinstance(answer, dict) or not {"genre", "detail"} & answer.keys():
+        raise ClientError(f"{client.base_url} answers {response.status_code} and no genre. Is this the service?")
     if response.status_code != 200:
-        raise ClientError(str(answer.get("detail", f"The service answered {response.status_code}.")), answer)
+        raise ClientError(str(answer.get("detail")), answer)
     return answer
 
 
@@ -118,18 +118,18 @@ def _tell(path: str, error: ClientError, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(f"{_line(path, error.problem or {'detail': str(error)})}\n")
     else:
-        sys.stderr.write(f"{path}: {error}\n")
+        sys.stderr.write(f"{_printable(path)}: {error}\n")
 
 
 def _line(path: str, answer: Answer) -> str:
-    return json.dumps({"file": path} | answer, ensure_ascii=False)
+    return json.dumps({"file": _printable(path)} | answer, ensure_ascii=False)
 
 
 def _text(path: str, answer: Answer) -> str:
     """The answer for people: genre and confidence, a bar for each genre, warnings, the timeline."""
     unsure = ", uncertain" if answer["decision"] == "uncertain" else ""
     heard = f"{_time(answer['analysed_s'])} of {_time(answer['duration_s'])} heard"
-    lines = [f"{path}: {answer['genre']} ({answer['confidence']:.0%}{unsure}; {heard})"]
+    lines = [f"{_printable(path)}: {answer['genre']} ({answer['confidence']:.0%}{unsure}; {heard})"]
     width = max(len(score["label"]) for score in answer["scores"])
     for score in answer["scores"]:
         bar = "█" * round(score["score"] * _BAR_WIDTH)
@@ -140,6 +140,11 @@ def _text(path: str, answer: Answer) -> str:
         for span in answer.get("timeline") or ()
     ]
     return "\n".join(lines)
+
+
+def _printable(path: str) -> str:
+    """A path whose bytes that are not in UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _time(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,18 @@ def test_what_the_service_refuses_is_said_in_its_words(
     monkeypatch.delenv(KEY_VARIABLE)
     assert main(["classify", song]) == 1
     assert capsys.readouterr().err.startswith(f"{song}: Send an API key")
+
+
+def test_a_name_that_is_not_in_utf_8_is_escaped(song: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"s\xf6ng.mp3")
+    Path(name).write_bytes(MP3)
+    assert main(["classify", name]) == 0
+    assert capsys.readouterr().out.startswith("s\\xf6ng.mp3: ")
+
+
+def test_an_address_of_something_else_is_one_line(song: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", song, "--url", f"{url}/v2"]) == 1
+    assert "answers 404 and no genre. Is this the service?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nowhere", "ftp://localhost"])
