@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache
 from pathlib import Path
 
 import httpx2
@@ -222,17 +222,33 @@ def _signature(folder: Path) -> str:
     return f"local-{digest.hexdigest()[:12]}"
 
 
-# Once for a bound: the Hub client closes its connections when it is given a factory, also those in use.
-@lru_cache(maxsize=1)
+@dataclass
+class _Bound:
+    """How long a request of the Hub's client may stall. The process has one such client, so one bound."""
+
+    stall_s: float = _STALL_S
+
+
+_bound = _Bound()
+
+
 def _bound_requests(stall_s: float) -> None:
-    set_client_factory(partial(_client, stall_s=stall_s))
+    _bound.stall_s = stall_s
+    _use_bounded_client()
 
 
-def _client(stall_s: float) -> httpx2.Client:
+# Once in a process: the client closes its connections when it is given a factory, also those in use.
+@cache
+def _use_bounded_client() -> None:
+    set_client_factory(_bounded_client)
+
+
+def _bounded_client() -> httpx2.Client:
     def bound(request: httpx2.Request) -> None:
         # Here rather than as the client's default, which many calls override with "no timeout".
         timeouts = request.extensions["timeout"]
-        request.extensions["timeout"] = {name: min(value or stall_s, stall_s) for name, value in timeouts.items()}
+        longest = _bound.stall_s
+        request.extensions["timeout"] = {name: min(value or longest, longest) for name, value in timeouts.items()}
 
     client = default_client_factory()
     client.event_hooks["request"].append(bound)

@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import get_session
 
 from service.errors import StartupError
 from service.model.artefact import read_artefact
-from service.model.hub import Snapshot, fetch
+from service.model.hub import Snapshot, fetch, head
 from tests.support.hub_stand_in import HubStandIn
 
 WEIGHTS = r"GET /.*/model.safetensors"
@@ -88,6 +89,16 @@ def test_a_stalled_connection_is_given_up_and_retried(hub: HubStandIn, repo: str
     started = time.monotonic()
     assert pull(repo, deadline_s=6).commit == hub.head(repo)
     assert time.monotonic() - started < 15
+
+
+def test_another_deadline_leaves_the_connections_alone(repo: str) -> None:
+    fetch(repo, "main", deadline_s=20)
+    client = get_session()
+    head(repo, "main")
+    fetch(repo, "main", deadline_s=10)
+    # A request under way on a client that is closed loses its socket, or leaves it open for ever.
+    assert get_session() is client
+    assert not client.is_closed
 
 
 def test_the_deadline_ends_the_tries(hub: HubStandIn, repo: str) -> None:
