@@ -14,8 +14,8 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_
 
 from service.errors import StartupError
 from service.model.artefact import Artefact, read_artefact
-from service.model.hub import fetch
-from service.model.hub_errors import explain_refusal
+from service.model.hub.refusals import explain_refusal
+from service.model.hub.repo import fetch
 from service.model.layout import GOLDEN_FOLDER, GRAPH_FOLDER
 from training.errors import TrainingError, is_full
 

@@ -18,7 +18,7 @@ from service.runtime.periodic import run_periodically
 
 if TYPE_CHECKING:
     from service.inference.loading import ModelLoader
-    from service.model.hub import Snapshot
+    from service.model.hub.repo import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Reloader:
             return "swapped"
 
     async def _head(self, loader: "ModelLoader") -> str:
-        from service.model.hub import HubUnreachable
+        from service.model.hub.repo import HubUnreachable
 
         try:
             head = await in_daemon_thread("reload", loader.head)

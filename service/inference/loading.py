@@ -11,10 +11,10 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from service.inference.backend import Backend
 from service.inference.engine import Engine
-from service.model import hub
 from service.model.artefact import Artefact, read_artefact
 from service.model.graphs.locate import ConversionError, locate
-from service.model.hub import Snapshot
+from service.model.hub import repo
+from service.model.hub.repo import Snapshot
 from service.runtime.resources import available_cpus, lower_priority
 from service.settings import Settings
 
@@ -41,16 +41,16 @@ class ModelLoader:
         """Whether another commit can come: not where one is pinned, or the Hub is not to be asked."""
         settings = self._settings
         is_local = Path(settings.model_id).is_dir()
-        return is_local or not (hub.is_commit(settings.model_revision) or constants.HF_HUB_OFFLINE)
+        return is_local or not (repo.is_commit(settings.model_revision) or constants.HF_HUB_OFFLINE)
 
     def head(self) -> str:
         """What names the present state of the repo, by one request. Raises HubUnreachable."""
-        return hub.head(self._settings.model_id, self._settings.model_revision)
+        return repo.head(self._settings.model_id, self._settings.model_revision)
 
     def pull(self, commit: str | None = None) -> Snapshot:
         """The files of a commit, or of the revision that the settings name. Raises StartupError."""
         settings = self._settings
-        return hub.fetch(settings.model_id, commit or settings.model_revision, deadline_s=settings.startup_deadline_s)
+        return repo.fetch(settings.model_id, commit or settings.model_revision, deadline_s=settings.startup_deadline_s)
 
     def load(self, snapshot: Snapshot) -> Engine:
         """Load the model until it can answer. Raises StartupError, which says what to change."""
@@ -67,7 +67,7 @@ class ModelLoader:
 
     def keep(self, snapshot: Snapshot) -> None:
         """Make this the commit that a start without the Hub serves."""
-        hub.remember(snapshot, self._settings.model_revision)
+        repo.remember(snapshot, self._settings.model_revision)
 
 
 def load_engine(settings: Settings) -> Engine:

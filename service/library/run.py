@@ -18,7 +18,7 @@ from service.library.planning import Changed, Plan, plan
 from service.library.recordings.recording import RecordingLimits
 from service.library.recordings.sources import list_recordings
 from service.model.artefact import read_artefact
-from service.model.hub import fetch
+from service.model.hub.repo import fetch
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 

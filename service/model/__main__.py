@@ -9,7 +9,7 @@ from service.errors import StartupError
 from service.model import golden
 from service.model.artefact import Artefact, read_artefact
 from service.model.graphs.locate import ConversionError, locate
-from service.model.hub import fetch
+from service.model.hub.repo import fetch
 from service.model.layout import SERVING, WholeGraph, graph_candidates
 from service.runtime.resources import available_cpus
 

@@ -63,7 +63,7 @@ def test_processor_file_is_read_as_the_feature_extractor(folder: Path) -> None:
 
 
 def test_processor_file_is_pulled_from_the_hub(folder: Path, hub: HubStandIn) -> None:
-    from service.model.hub import fetch
+    from service.model.hub.repo import fetch
 
     as_processor(folder)
     publish(hub, "you/with-processor", folder, with_graph=False)

@@ -9,7 +9,7 @@ from huggingface_hub import get_session
 
 from service.errors import StartupError
 from service.model.artefact import read_artefact
-from service.model.hub import Snapshot, fetch, head
+from service.model.hub.repo import Snapshot, fetch, head
 from tests.support.hub_stand_in import HubStandIn
 
 WEIGHTS = r"GET /.*/model.safetensors"

@@ -6,23 +6,23 @@ import logging
 import os
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, set_client_factory, snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils._http import default_client_factory
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_before_delay, wait_exponential_jitter
 
 from service.errors import StartupError
 from service.model import layout
-from service.model.hub_errors import explain_refusal
+from service.model.hub.client import STALL_S, bound_requests
+from service.model.hub.files import CorruptFileError, verify
+from service.model.hub.refusals import explain_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,9 @@ _FILES = [
     f"{layout.GOLDEN_FOLDER}/*.flac",
 ]
 
-# huggingface_hub sets no timeout for its first requests, so that a stalled connection would hang for ever.
-_STALL_S = 30.0
-
 _SERVED_SUFFIXES = {".json", ".safetensors", ".xml", ".bin", ".flac"}
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -78,9 +74,9 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     if Path(model_id).is_dir():
         return Snapshot(Path(model_id).resolve(), None)
     # Short enough that a stall leaves time for another try.
-    _bound_requests(min(_STALL_S, deadline_s / 3))
+    bound_requests(min(STALL_S, deadline_s / 3))
     retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, _PassingError)),
+        retry=retry_if_exception(lambda error: isinstance(error, _PASSING)),
         stop=stop_before_delay(deadline_s),
         wait=wait_exponential_jitter(multiplier=0.25, max=30, jitter=0.25),
         before_sleep=before_sleep_log(logger, logging.WARNING),
@@ -88,7 +84,7 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     )
     try:
         return retrying(_pull, model_id, revision)
-    except _PassingError as error:
+    except _PASSING as error:
         raise StartupError(
             f"The Hugging Face Hub did not deliver {model_id} within {deadline_s:g} s ({error}). Check the network and "
             "HF_ENDPOINT, or start once with a connection so that the model is cached."
@@ -100,7 +96,7 @@ def head(model_id: str, revision: str) -> str:
     files, which tells whether it has changed. Raises HubUnreachable."""
     if Path(model_id).is_dir():
         return _signature(Path(model_id))
-    _bound_requests(_STALL_S)
+    bound_requests(STALL_S)
     try:
         commit = HfApi().model_info(model_id, revision=revision, expand=["sha"]).sha
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
@@ -137,9 +133,12 @@ class _PassingError(Exception):
     """A fault that may be gone at the next try."""
 
 
+_PASSING = (_PassingError, CorruptFileError)
+
+
 def _pull(model_id: str, revision: str) -> Snapshot:
     if _COMMIT.fullmatch(revision) and (pinned := _cached(model_id, revision)):
-        _verify(pinned)
+        verify(pinned)
         return Snapshot(pinned, revision)
     is_stale = False
     try:
@@ -155,7 +154,7 @@ def _pull(model_id: str, revision: str) -> Snapshot:
         logger.warning("The Hub is out of reach; starting from the cache.", extra={"commit": cached.name})
         folder = cached
         is_stale = not isinstance(error, OfflineModeIsEnabled)
-    _verify(folder)
+    verify(folder)
     return Snapshot(folder, folder.name, is_stale)
 
 
@@ -188,31 +187,6 @@ def _cached(model_id: str, revision: str) -> Path | None:
         return None
 
 
-def _verify(folder: Path) -> None:
-    """Compare each file with the hash that names it in the cache, as the client does not: sha256 for large files,
-    git's blob hash for small ones. A wrong one is removed, so that the next try fetches it anew."""
-    for path in sorted(folder.rglob("*")):
-        blob = path.resolve()
-        if not path.is_symlink() or (blob.is_file() and _hash(blob) == blob.name):
-            continue
-        logger.warning("A downloaded file is corrupt and is fetched again.", extra={"file": path.name})
-        # Another service may share the cache, and see the same.
-        blob.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        raise _PassingError(f"{path.name} arrived corrupt")
-
-
-def _hash(blob: Path) -> str:
-    with blob.open("rb") as file:
-        if _SHA256.fullmatch(blob.name):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        content = file.read()
-        # git names its blobs by SHA-1; large files have SHA-256.
-        return hashlib.sha1(  # noqa: S324
-            b"blob %d\0" % len(content) + content
-        ).hexdigest()
-
-
 def _signature(folder: Path) -> str:
     digest = hashlib.sha256(str(folder.resolve()).encode())
     for path in sorted(folder.rglob("*")):
@@ -220,36 +194,3 @@ def _signature(folder: Path) -> str:
             status = path.stat()
             digest.update(f"{path} {status.st_size} {status.st_mtime_ns}".encode())
     return f"local-{digest.hexdigest()[:12]}"
-
-
-@dataclass
-class _Bound:
-    """How long a request of the Hub's client may stall. The process has one such client, so one bound."""
-
-    stall_s: float = _STALL_S
-
-
-_bound = _Bound()
-
-
-def _bound_requests(stall_s: float) -> None:
-    _bound.stall_s = stall_s
-    _use_bounded_client()
-
-
-# Once in a process: the client closes its connections when it is given a factory, also those in use.
-@cache
-def _use_bounded_client() -> None:
-    set_client_factory(_bounded_client)
-
-
-def _bounded_client() -> httpx2.Client:
-    def bound(request: httpx2.Request) -> None:
-        # Here rather than as the client's default, which many calls override with "no timeout".
-        timeouts = request.extensions["timeout"]
-        longest = _bound.stall_s
-        request.extensions["timeout"] = {name: min(value or longest, longest) for name, value in timeouts.items()}
-
-    client = default_client_factory()
-    client.event_hooks["request"].append(bound)
-    return client
