@@ -1,4 +1,4 @@
-"""The engine, its backend and the admission in front of it."""
+"""The engine batches windows of several requests, fairly, and stops for those that were cancelled."""
 
 import asyncio
 import threading
@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from service.audio import WindowSpec
-from service.classification.admission import Admission
-from service.errors import AudioTooLong, Overloaded
 from service.inference.backend import Outputs, Probabilities, Windows
 from service.inference.engine import Engine
 from service.model.artefact import Artefact
@@ -189,85 +187,3 @@ def test_windows_are_normalised_when_the_model_wants_it(artefact: Artefact, back
     ramp = np.linspace(5, 7, 16_000, dtype=np.float32)[None]
     asyncio.run(engine.probabilities(ramp))
     assert backend.order == [pytest.approx((5 - 6) / np.sqrt(1 / 3), rel=1e-3)]
-
-
-# Admission
-
-
-def test_admission_counts_what_is_under_way() -> None:
-    admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(60, throughput=1), admission.reserve(40, throughput=1):
-        assert admission.queued_s == 100
-    assert admission.queued_s == 0
-
-
-def test_admission_refuses_beyond_its_limit_and_says_when_to_come_back() -> None:
-    admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(60, throughput=1):
-        with (
-            pytest.raises(Overloaded, match="60 s of audio are waiting") as refused,
-            admission.reserve(70, throughput=4),
-        ):
-            pass
-        assert refused.value.retry_after_s == 8  # 30 s too many, at 4 s of audio a second
-        with pytest.raises(Overloaded) as refused, admission.reserve(41, throughput=100):
-            pass
-        assert refused.value.retry_after_s == 1
-    with admission.reserve(70, throughput=4):
-        assert admission.queued_s == 70
-
-
-def test_admission_gives_back_what_a_short_recording_does_not_need() -> None:
-    admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(90, throughput=1) as reservation:
-        reservation.audio_s = 30
-        with admission.reserve(70, throughput=1):
-            assert admission.queued_s == 100
-
-
-def test_admission_lets_an_oversized_request_pass_when_it_is_alone() -> None:
-    admission = Admission(10, deadline_s=1_000)
-    with (
-        admission.reserve(90, throughput=1),
-        pytest.raises(Overloaded),
-        admission.reserve(1, throughput=1),
-    ):
-        pass
-    assert admission.queued_s == 0
-
-
-def test_admission_forgets_a_request_that_fails() -> None:
-    admission = Admission(10, deadline_s=1_000)
-    with pytest.raises(ZeroDivisionError), admission.reserve(10, throughput=1):
-        _ = 1 / 0
-    assert admission.queued_s == 0
-
-
-def test_admission_refuses_what_could_not_be_answered_in_time() -> None:
-    admission = Admission(10_000, deadline_s=10)
-    with admission.reserve(30, throughput=10):
-        with pytest.raises(Overloaded) as refused, admission.reserve(40, throughput=10):
-            pass
-        # 45 s of audio are planned within 10 s: 25 s too many, at 10 s a second.
-        assert refused.value.retry_after_s == 3
-        with admission.reserve(15, throughput=10):
-            assert admission.queued_s == 45
-
-
-def test_admission_says_so_when_there_will_never_be_time() -> None:
-    admission = Admission(10_000, deadline_s=10)
-    with (
-        pytest.raises(AudioTooLong, match="takes 20 s here, and 10 s are allowed"),
-        admission.reserve(200, throughput=10),
-    ):
-        pass
-
-
-def test_a_reservation_grows_only_into_free_room() -> None:
-    admission = Admission(100, deadline_s=1_000)
-    with admission.reserve(10, throughput=1) as first, admission.reserve(50, throughput=1):
-        with pytest.raises(Overloaded):
-            first.resize(60, throughput=1)
-        assert first.audio_s == 10
-        first.resize(50, throughput=1)
-        assert admission.queued_s == 100
