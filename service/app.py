@@ -42,7 +42,6 @@ from service.runtime import tracing
 from service.runtime.resources import available_cpus
 from service.settings import Settings, parse_list
 from service.ui import page
-from service.ui.hardening import uploads
 from service.ui.hardening.routes import PageRoutesMiddleware
 
 if TYPE_CHECKING:
@@ -56,9 +55,6 @@ _MAX_DECODERS = 8
 
 # A UUID with its dashes.
 _MAX_REQUEST_ID = 36
-
-# The page keeps so many uploads of the largest size, or as many bytes in smaller ones.
-_KEPT_UPLOADS = 10
 
 
 def create_app(
@@ -94,10 +90,18 @@ def create_app(
     )
     app.state.admin_keys = admin_keys
     app.state.metrics = metrics
+    app.state.index = f"{page.PATH}/" if settings.page else "/docs"
     app.state.drain = drain
     _add_routes(app, keys, admin_keys)
     problems.install(app)
-    page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
+    if settings.page:
+        page.mount(
+            app,
+            classifier,
+            max_upload_bytes=settings.max_upload_bytes,
+            upload_timeout_s=settings.upload_timeout_s,
+            root_path=settings.root_path,
+        )
     return app
 
 
@@ -133,6 +137,7 @@ def _classifier(settings: Settings, decoders: DecoderPool, metrics: Metrics) -> 
 def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drain) -> list[Middleware]:
     """The middlewares around every request, outermost first."""
     own_keys = admin.PREFIX if settings.admin_keys_file else None
+    login_page = page.PATH if settings.page else None
     layers: list[Middleware | None] = [
         Middleware(CorrelationIdMiddleware, validator=_is_request_id),
         Middleware(TraceResponseMiddleware) if tracing.provider() else None,
@@ -160,8 +165,8 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
             timeout_s=settings.upload_timeout_s,
             advice="Send a shorter or more compressed recording.",
         ),
-        Middleware(AuthenticationMiddleware, keys=keys, page=page.PATH, own_keys=own_keys) if keys else None,
-        Middleware(PageRoutesMiddleware, page=page.PATH),
+        Middleware(AuthenticationMiddleware, keys=keys, page=login_page, own_keys=own_keys) if keys else None,
+        Middleware(PageRoutesMiddleware, page=page.PATH) if settings.page else None,
         Middleware(RootPathMiddleware, root_path=settings.root_path) if settings.root_path else None,
     ]
     return [layer for layer in layers if layer]
@@ -197,13 +202,8 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         decoders.start()
-        clean_up = uploads.delete_expired_periodically(
-            uploads.upload_dir(),
-            max_bytes=_KEPT_UPLOADS * settings.max_upload_bytes,
-            partial_s=settings.upload_timeout_s,
-        )
         models = _serve_models(app.state.reloader, on_startup_failure, on_ready)
-        works = (models, clean_up, *(ring.watch() for ring in (keys, app.state.admin_keys)))
+        works = (models, *(ring.watch() for ring in (keys, app.state.admin_keys)))
         tasks = [asyncio.create_task(work) for work in works]
         yield
         for task in tasks:

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     root_path: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
     """Prefix under which a reverse proxy shows the service and which it strips, such as `/genre`."""
 
+    page: bool = True
+    """Whether people find a page at `/ui`; without it the service takes less memory."""
+
     metrics_port: Annotated[int | None, Field(ge=1, le=65_535)] = None
     """Port of its own for /metrics, which then leaves `port`; /livez and /readyz answer on both."""
 

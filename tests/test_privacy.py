@@ -50,7 +50,7 @@ def test_calls_are_noted(calls: Path, tmp_path: Path) -> None:
 def test_the_service_calls_nobody(calls: Path, tmp_path: Path, model_folder: Path, start: Start) -> None:
     """OpenVINO reported each import to Google Analytics."""
     home = {"HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "cache")}
-    service = start(MODEL_ID=str(model_folder), PYTHONPATH=str(tmp_path), **home)
+    service = start(MODEL_ID=str(model_folder), PAGE="true", PYTHONPATH=str(tmp_path), **home)
     service.wait_for("/readyz")
     service.wait_for("/ui/")
     assert service.classify(encode(sweep(2.0), "mp3")).status_code == 200

@@ -134,5 +134,5 @@ async def metrics(metrics: MetricsDep) -> Response:
 
 @open_router.get("/", tags=["operate"], response_class=RedirectResponse)
 async def index(request: Request) -> Response:
-    """Lead a browser to the page."""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/")
+    """Lead a browser to the page, or to the documentation where there is none."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{request.app.state.index}")

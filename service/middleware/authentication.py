@@ -23,10 +23,11 @@ _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-
 class AuthenticationMiddleware:
     """Answers 401 without an API key; on the page a login stands for the key, for all of Gradio's routes as well.
 
-    page: the path of the page. own_keys: a path below which the routes ask for keys of their own; None for none.
+    page: the path of the page. own_keys: a path below which the routes ask for keys of their own. None where there is
+    none.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, page: str, own_keys: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, page: str | None, own_keys: str | None = None) -> None:
         self.app = app
         self.keys = keys
         self.page = page
@@ -44,8 +45,8 @@ class AuthenticationMiddleware:
         has_own_keys = self.own_keys is not None and is_below(scope["path"], self.own_keys)
         if is_index or has_own_keys or scope["path"] in PUBLIC_PATHS or self.keys.accepts_headers(request.headers):
             return await self.app(scope, receive, send)
-        if is_below(scope["path"], self.page):
-            answer = await self._to_page(request)
+        if self.page is not None and is_below(scope["path"], self.page):
+            answer = await self._to_page(request, self.page)
         else:
             answer = problems.problem(Unauthorized(_HINT))
         if answer is None:
@@ -54,9 +55,9 @@ class AuthenticationMiddleware:
             problems.mark_refused(scope, Unauthorized)
         return await answer(scope, receive, send)
 
-    async def _to_page(self, request: Request) -> Response | None:
+    async def _to_page(self, request: Request, page: str) -> Response | None:
         """The answer to a browser that is not logged in; None when the request may pass to the page."""
-        what = (request.method, request.scope["path"].removeprefix(self.page))
+        what = (request.method, request.scope["path"].removeprefix(page))
         if what == ("POST", "/login"):
             return await self.login.log_in(request)
         if what == ("GET", "/logout"):
@@ -65,4 +66,4 @@ class AuthenticationMiddleware:
             return None
         if what in {("GET", ""), ("GET", "/"), ("GET", "/login")}:
             return login.form(request)
-        return problems.problem(Unauthorized(f"{_HINT} Browsers log in at {self.page}."))
+        return problems.problem(Unauthorized(f"{_HINT} Browsers log in at {page}."))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classification.classifier import Classifier
 from service.runtime.daemon_thread import in_daemon_thread
+from service.ui.hardening import uploads
 
 if TYPE_CHECKING:
     from service.ui.hardening.queue import QueueLimits
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/ui"
+
+# The page keeps so many uploads of the largest size, or as many bytes in smaller ones.
+_KEPT_UPLOADS = 10
 
 _WAITING = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <meta name="viewport" content="width=device-width"><title>Music genre</title>
@@ -69,7 +73,9 @@ class Page:
         self._app = gradio_app
 
 
-def mount(app: FastAPI, classifier: Classifier, *, max_upload_bytes: int, root_path: str = "") -> None:
+def mount(
+    app: FastAPI, classifier: Classifier, *, max_upload_bytes: int, upload_timeout_s: float, root_path: str = ""
+) -> None:
     """Serve the page at `/ui` of `app`. root_path: the prefix under which a reverse proxy shows the service."""
     page = Page()
     app.mount(PATH, page)
@@ -81,7 +87,13 @@ def mount(app: FastAPI, classifier: Classifier, *, max_upload_bytes: int, root_p
         async with lifespan(parent) as state:
             options = {"max_upload_bytes": max_upload_bytes, "root_path": root_path}
             async with page.loading(parent, classifier, **options):
+                kept = _KEPT_UPLOADS * max_upload_bytes
+                clean_up = uploads.delete_expired_periodically(
+                    uploads.upload_dir(), max_bytes=kept, partial_s=upload_timeout_s
+                )
+                task = asyncio.create_task(clean_up)
                 yield state
+                task.cancel()
 
     app.router.lifespan_context = with_page
 

@@ -78,7 +78,8 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(slow_model: Path) -> dict[str, str]:
     """Of the services here. MODEL_ID puts another model in: the demo's, for pictures with meaning."""
-    return {"MODEL_ID": os.environ.get("MODEL_ID") or str(slow_model), "BACKEND": "torch", "CPU_THREADS": "1"}
+    model = os.environ.get("MODEL_ID") or str(slow_model)
+    return {"MODEL_ID": model, "PAGE": "true", "BACKEND": "torch", "CPU_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")

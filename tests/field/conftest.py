@@ -17,7 +17,7 @@ def metrics_port() -> int:
 
 @pytest.fixture(scope="session")
 def field_service(model_folder: Path, metrics_port: int) -> Iterator[Service]:
-    settings = {"METRICS_PORT": str(metrics_port), "CORS_ORIGINS": ORIGIN, "MAX_UPLOAD_MB": "6"}
+    settings = {"PAGE": "true", "METRICS_PORT": str(metrics_port), "CORS_ORIGINS": ORIGIN, "MAX_UPLOAD_MB": "6"}
     with running(MODEL_ID=str(model_folder), **settings) as service:
         service.wait_for("/ui/")
         yield service

@@ -64,7 +64,7 @@ def test_timeline_of_ten_minutes_grows_as_it_is_computed(tmp_path: Path) -> None
     save(tmp_path / "slow", GENRES, width=128)
     song = encode(sweep(600, 8_000), "wav", 8_000)
     settings = {"MODEL_ID": str(tmp_path / "slow"), "BACKEND": "torch", "CPU_THREADS": "1", "ROOT_PATH": "/genre"}
-    with running(**settings) as service:
+    with running(PAGE="true", **settings) as service:
         service.wait_for("/ui/")
         site = documented_lines().replace("http://127.0.0.1:8000", service.url).replace("proxy_buffering off;", "")
         with nginx.nginx(tmp_path, site) as url, httpx2.Client(base_url=f"{url}/genre/ui/gradio_api") as client:

@@ -19,7 +19,7 @@ _KEY = "a-key-of-a-terminal"
 
 @pytest.fixture(scope="module")
 def url(model_folder: Path) -> Iterator[str]:
-    with serving(application(model_folder, api_keys=_KEY, decoders=1)) as url:
+    with serving(application(model_folder, page=False, api_keys=_KEY, decoders=1)) as url:
         yield url
 
 

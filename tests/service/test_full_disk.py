@@ -25,7 +25,7 @@ def test_with_a_cache_that_cannot_be_written_it_serves_and_leaves_nothing(
         snapshot_download(model_id, cache_dir=home / "hub")
         if why == "read-only":
             make_read_only(home)
-        service = start(MODEL_ID=model_id, HF_HOME=str(home), TMPDIR=str(tmp_path / "tmp"))
+        service = start(MODEL_ID=model_id, PAGE="true", HF_HOME=str(home), TMPDIR=str(tmp_path / "tmp"))
         service.wait_for("/readyz")
         service.wait_for("/ui/")
         assert httpx2.get(f"{service.url}/model").json()["backend"].startswith("openvino")

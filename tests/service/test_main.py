@@ -115,10 +115,17 @@ def test_the_log_says_which_model_is_ready(running: Service) -> None:
 
 
 def test_a_text_log_says_where_to_look(model_folder: Path, start: Start) -> None:
-    service = start(MODEL_ID=str(model_folder), LOG_FORMAT="text")
+    service = start(MODEL_ID=str(model_folder), PAGE="true", LOG_FORMAT="text")
     service.wait_for("/readyz")
     assert service.stop() == 0
     (line,) = [line for line in service.lines if line.startswith("Ready. ")]
     assert f"http://localhost:{service.port}/ui" in line
     assert f"curl -F file=@song.mp3 http://localhost:{service.port}/classify" in line
     assert "Ctrl-C" in line
+
+
+def test_without_a_page_gradio_is_not_imported(running: Service) -> None:
+    mapped = Path(f"/proc/{running.process.pid}/maps").read_text()
+    assert "/openvino/" in mapped
+    # Gradio itself is Python alone, which leaves no map; it brings pandas.
+    assert "/pandas/" not in mapped

@@ -32,7 +32,7 @@ generation.max-examples = 3
 @pytest.fixture(scope="module", params=[KEY, pytest.param("", marks=pytest.mark.slow)], ids=["with keys", "open"])
 def url(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[str]:
     """A running service."""
-    settings = Settings(model_id=str(model_folder), api_keys=request.param)
+    settings = Settings(model_id=str(model_folder), page=False, api_keys=request.param)
     with serving(create_app(settings, on_startup_failure=lambda: None)) as url:
         yield url
 

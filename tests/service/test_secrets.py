@@ -31,7 +31,13 @@ def service(session_hub: HubStandIn, model_folder: Path, temporary: Path) -> Ite
     publish(session_hub, "you/private-genre", model_folder, private=True)
     keys = temporary.parent / "keys-of-the-secrets"
     keys.write_text(KEY)
-    settings = {"API_KEYS_FILE": str(keys), "HF_TOKEN": TOKEN, "LOG_LEVEL": "DEBUG", "TMPDIR": str(temporary)}
+    settings = {
+        "PAGE": "true",
+        "API_KEYS_FILE": str(keys),
+        "HF_TOKEN": TOKEN,
+        "LOG_LEVEL": "DEBUG",
+        "TMPDIR": str(temporary),
+    }
     service = Service(MODEL_ID="you/private-genre", **settings)
     try:
         service.wait_for("/readyz")

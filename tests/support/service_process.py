@@ -21,9 +21,13 @@ START_S = 180
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of a service: what the tests run in, without settings that happen to be there."""
+    """The environment of a service: what the tests run in, without settings that happen to be there.
+
+    Without the page, as Gradio takes seconds to import; what needs it asks for `PAGE="true"`.
+    """
     kept = {"PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY"}
-    return {name: value for name, value in os.environ.items() if name in kept} | {"OMP_NUM_THREADS": "1"} | settings
+    usual = {"OMP_NUM_THREADS": "1", "PAGE": "false"}
+    return {name: value for name, value in os.environ.items() if name in kept} | usual | settings
 
 
 class Service:
@@ -91,7 +95,7 @@ Start = Callable[..., Service]
 
 @contextmanager
 def running(**settings: str) -> Iterator[Service]:
-    """A service that is ready; SIGTERM ends it,."""
+    """A service that is ready; SIGTERM ends it."""
     service = Service(**settings)
     try:
         service.wait_for("/readyz")

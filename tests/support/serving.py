@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """Serve while the block runs; yields the base URL once the model and the page are ready."""
+    """Serve while the block runs; yields the base URL once the model is ready, and the page if it has one."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
@@ -29,7 +29,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         # One client, and seldom: the model is loaded in this very process.
         with httpx2.Client() as client:
-            while client.get(f"{url}/readyz").status_code != 200 or not app.state.page.is_ready:
+            while client.get(f"{url}/readyz").status_code != 200 or not _has_page(app):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         yield url
@@ -37,3 +37,8 @@ def serving(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join(timeout=20)
     assert not thread.is_alive()
+
+
+def _has_page(app: FastAPI) -> bool:
+    page = getattr(app.state, "page", None)
+    return page is None or page.is_ready

@@ -25,7 +25,7 @@ KEY = "key-of-the-tests-0123456789"
 
 @pytest.fixture(scope="module")
 def url(model_folder: Path) -> Iterator[str]:
-    with serving(application(model_folder, api_keys=KEY)) as url:
+    with serving(application(model_folder, page=False, api_keys=KEY)) as url:
         yield url
 
 

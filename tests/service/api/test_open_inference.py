@@ -43,7 +43,7 @@ def bearer() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def url(model_folder: Path) -> Iterator[str]:
-    with serving(application(model_folder, api_keys=KEY)) as url:
+    with serving(application(model_folder, page=False, api_keys=KEY)) as url:
         yield url
 
 

@@ -14,7 +14,7 @@ from service.app import create_app
 from service.auth.login import COOKIE
 from service.middleware.authentication import PUBLIC_PATHS
 from service.settings import Settings
-from tests.service.application import expect_problem
+from tests.service.application import GatedBackend, expect_problem, gated
 from tests.service.auth.credentials import KEY, MP3, OTHER, WRONG, bearer
 
 
@@ -137,3 +137,14 @@ def test_the_document_says_how_to_bring_a_key(client: TestClient, model_folder: 
     without = create_app(Settings(model_id=str(model_folder)), on_startup_failure=lambda: None).openapi()
     assert "securitySchemes" not in without["components"]
     assert "401" not in without["paths"]["/classify"]["post"]["responses"]
+
+
+@pytest.mark.parametrize("keys", ["", KEY])
+def test_without_a_page_the_api_is_all_there_is(model_folder: Path, keys: str) -> None:
+    app = gated(model_folder, GatedBackend(), page=False, api_keys=keys)
+    client = TestClient(app, follow_redirects=False)
+    assert client.get("/").headers["location"] == "/docs"
+    for path in ("/ui", "/ui/", "/ui/login", "/ui/config", "/ui/gradio_api/upload"):
+        assert client.get(path).status_code == (401 if keys else 404)
+        assert client.get(path, headers=bearer(KEY)).status_code == 404
+    assert client.post("/classify", files={"file": MP3}, headers=bearer(KEY)).status_code == 200

@@ -36,6 +36,7 @@ def url(repo: str, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "admin-keys").write_text(ADMIN_KEY)
     app = application(
         repo,
+        page=False,
         decoders=2,
         reload_interval_s=float(INTERVAL_S),
         admin_keys_file=tmp_path / "admin-keys",

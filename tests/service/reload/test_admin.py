@@ -18,7 +18,9 @@ from tests.support.serving import serving
 def url(repo: str, tmp_path: Path) -> Iterator[str]:
     """The address of a service, in this process, that reloads when it is told to."""
     (tmp_path / "admin-keys").write_text(ADMIN_KEY)
-    app = application(repo, decoders=1, api_keys="a-key-of-a-client", admin_keys_file=tmp_path / "admin-keys")
+    app = application(
+        repo, page=False, decoders=1, api_keys="a-key-of-a-client", admin_keys_file=tmp_path / "admin-keys"
+    )
     with serving(app) as url:
         yield url
 
@@ -53,7 +55,7 @@ def test_a_watching_service_does_not_return_to_what_was_rolled_back(
     hub: HubStandIn, repo: str, golden_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "keys").write_text(ADMIN_KEY)
-    app = application(repo, decoders=1, admin_keys_file=tmp_path / "keys", reload_interval_s=0.2)
+    app = application(repo, page=False, decoders=1, admin_keys_file=tmp_path / "keys", reload_interval_s=0.2)
     key = {"Authorization": f"Bearer {ADMIN_KEY}"}
     with serving(app) as url:
         old, new = hub.head(repo), hub.commit(repo, another_threshold(golden_folder))

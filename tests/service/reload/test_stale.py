@@ -91,7 +91,7 @@ def test_a_revision_that_is_deleted_leaves_the_model_serving(
     hub.create_repo("you/reload-deleted")
     hub.commit("you/reload-deleted", files(golden_folder))
     HfApi().create_branch("you/reload-deleted", branch="stable")
-    app = application("you/reload-deleted", model_revision="stable", decoders=1, reload_interval_s=0.2)
+    app = application("you/reload-deleted", model_revision="stable", page=False, decoders=1, reload_interval_s=0.2)
     with serving(app) as url:
         old = revision(url)
         with steady_load(url, clients=1) as load:

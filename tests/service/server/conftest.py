@@ -17,7 +17,12 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def running(model_folder: Path, temporary: Path) -> Iterator[Service]:
-    settings = {"UPLOAD_TIMEOUT_S": "1.5", "MAX_CONNECTIONS": str(MAX_CONNECTIONS), "MAX_UPLOAD_MB": "1"}
+    settings = {
+        "PAGE": "true",
+        "UPLOAD_TIMEOUT_S": "1.5",
+        "MAX_CONNECTIONS": str(MAX_CONNECTIONS),
+        "MAX_UPLOAD_MB": "1",
+    }
     service = Service(MODEL_ID=str(model_folder), TMPDIR=str(temporary), **settings)
     try:
         service.wait_for("/readyz")
