@@ -91,7 +91,7 @@ def test_the_caches_and_the_home_lie_where_a_read_only_container_can_write(docke
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_what_is_copied_passes_dockerignore(dockerfile: str) -> None:
+def test_copied_files_are_not_ignored_by_dockerignore(dockerfile: str) -> None:
     first, *rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert first == "*"
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}

@@ -139,7 +139,7 @@ def metric(url: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-def test_a_look_inside_is_taken_when_asked(page: Page) -> None:
+def test_spectrogram_and_evidence_are_shown_when_asked(page: Page) -> None:
     example(page, "classical")
     answer(page)
     page.get_by_role("button", name="Look inside").click()

@@ -37,7 +37,7 @@ def pods(job: dict[str, Any]) -> list[dict[str, Any]]:
     return [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
 
 
-def test_it_has_the_fields_that_kuberay_knows_and_needs(job: dict[str, Any]) -> None:
+def test_rayjob_has_the_fields_that_kuberay_knows_and_needs(job: dict[str, Any]) -> None:
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     cluster = job["spec"]["rayClusterSpec"]
     head, workers = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
@@ -51,7 +51,7 @@ def test_it_has_the_fields_that_kuberay_knows_and_needs(job: dict[str, Any]) -> 
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
 
 
-def test_its_command_is_one_that_the_program_takes(job: dict[str, Any]) -> None:
+def test_entrypoint_is_a_command_that_the_program_takes(job: dict[str, Any]) -> None:
     python, flag, program, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert (python, flag, program) == ("python", "-m", "service.library")
     parsed = options.parse(arguments)
@@ -62,11 +62,11 @@ def test_its_command_is_one_that_the_program_takes(job: dict[str, Any]) -> None:
         assert int(pod["containers"][0]["resources"]["limits"]["cpu"]) % (parsed.num_cpus or 1) == 0
 
 
-def test_its_ray_is_the_one_that_was_tried(job: dict[str, Any]) -> None:
+def test_ray_version_is_the_locked_one(job: dict[str, Any]) -> None:
     assert f"ray=={job['spec']['rayClusterSpec']['rayVersion']}" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
-def test_its_pods_are_no_more_than_they_must_be(job: dict[str, Any]) -> None:
+def test_pods_have_least_privileges(job: dict[str, Any]) -> None:
     for pod in pods(job):
         assert pod["enableServiceLinks"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True

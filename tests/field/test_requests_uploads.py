@@ -106,7 +106,7 @@ def test_recording_is_taken(field_service: Service, content_type: str, body: byt
 
 
 @pytest.mark.parametrize(("content_type", "body", "problem", "detail"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_recording_is_refused_in_words(
+def test_upload_that_is_no_recording_is_refused_in_words(
     field_service: Service, content_type: str | None, body: bytes, problem: tuple[int, str], detail: str
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}

@@ -118,7 +118,7 @@ def _difference(window: Waveform, expected: Waveform, rate: int, start_s: float)
     return float(np.abs(window - same).max(initial=0.0))
 
 
-def test_windows_stay_right_when_read_backwards() -> None:
+def test_windows_are_the_same_read_in_reverse_order() -> None:
     draw = np.random.default_rng(0)
     for format in FORMATS:
         data = generate(format, draw)

@@ -126,7 +126,7 @@ def test_stopping_does_not_wait_for_a_late_answer(hub: HubStandIn) -> None:
     hub.start()
 
 
-def test_what_is_not_in_the_protocol_is_noticed() -> None:
+def test_request_outside_the_protocol_is_noted() -> None:
     with HubStandIn() as hub:
         answer = httpx2.post(f"{hub.endpoint}/api/models/you/model/super-squash/main")
         other_method = httpx2.delete(f"{hub.endpoint}/api/models/you/model")

@@ -53,7 +53,7 @@ def test_each_recording_is_a_line_of_json_and_one_bad_file_fails_no_other(
     assert (good["file"], len(good["scores"])) == (song, 2)
 
 
-def test_what_the_service_refuses_is_said_in_its_words(
+def test_refusal_of_the_service_is_printed_in_its_words(
     song: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(KEY_VARIABLE)
@@ -74,7 +74,7 @@ def test_an_address_of_something_else_is_one_line(song: str, url: str, capsys: p
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nowhere", "ftp://localhost"])
-def test_no_service_is_one_line(url: str, song: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreachable_service_is_one_line(url: str, song: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", song, "--url", url]) == 1
     assert "Start one, or name it with --url." in capsys.readouterr().err
 

@@ -21,13 +21,13 @@ from tests.support.process_tree import tree
 from tests.support.service_process import START_S, Service, Start, environment, publish
 
 
-def test_it_is_reachable_before_its_large_libraries_are_imported() -> None:
+def test_service_answers_before_its_large_libraries_are_imported() -> None:
     late = {"torch", "transformers", "gradio", "matplotlib", "huggingface_hub"}
     code = f"import sys, service.app; sys.exit(bool({late} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], env=environment(), timeout=START_S).returncode == 0
 
 
-def test_it_is_alive_while_it_loads_and_ends_when_asked(hub: HubStandIn, model_folder: Path, start: Start) -> None:
+def test_service_is_alive_while_it_loads_and_ends_on_sigterm(hub: HubStandIn, model_folder: Path, start: Start) -> None:
     publish(hub, "owner/process-slow", model_folder)
     hub.stall("owner/process-slow", delay_s=60, times=None)
     service = start(MODEL_ID="owner/process-slow")
@@ -105,7 +105,7 @@ class Upload:
         return answer
 
 
-def test_it_drains_before_it_ends(start: Start, model_folder: Path) -> None:
+def test_service_drains_before_it_ends(start: Start, model_folder: Path) -> None:
     """A second client keeps its connection open throughout, as those of load balancers and open pages do."""
     service = start(MODEL_ID=str(model_folder))
     service.wait_for("/readyz")
@@ -125,7 +125,7 @@ def test_it_drains_before_it_ends(start: Start, model_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_not_finished_in_time_is_told_so(start: Start, model_folder: Path) -> None:
+def test_request_that_outlasts_the_drain_is_answered_503(start: Start, model_folder: Path) -> None:
     service = start(MODEL_ID=str(model_folder), DRAIN_TIMEOUT_S="2")
     service.wait_for("/readyz")
     upload = Upload(service)
@@ -148,7 +148,7 @@ def test_a_second_signal_ends_it_at_once_and_leaves_nothing(start: Start, model_
     upload.connection.close()
 
 
-def test_it_may_open_what_its_connections_need(start: Start, model_folder: Path) -> None:
+def test_limit_of_open_files_fits_max_connections(start: Start, model_folder: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
     try:
@@ -173,7 +173,7 @@ def test_metrics_move_to_their_own_port(start: Start, model_folder: Path) -> Non
     assert service.stop() == 0
 
 
-def test_its_decoders_answer_until_it_ends_and_end_with_it(start: Start, model_folder: Path) -> None:
+def test_decoders_answer_until_the_service_ends_and_end_with_it(start: Start, model_folder: Path) -> None:
     service = start(MODEL_ID=str(model_folder), DECODERS="3")
     service.wait_for("/readyz")
     decoders = tree(service.process.pid)[1:]

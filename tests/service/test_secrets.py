@@ -71,7 +71,7 @@ def answers(url: str, folder: Path) -> Iterator[httpx2.Response]:
     yield httpx2.get(f"{url}/metrics")
 
 
-def test_no_secret_is_told(service: Service, temporary: Path, tmp_path: Path) -> None:
+def test_no_answer_log_or_metric_holds_a_secret(service: Service, temporary: Path, tmp_path: Path) -> None:
     statuses = set()
     for answer in answers(service.url, tmp_path):
         statuses.add(answer.status_code)

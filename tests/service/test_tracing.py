@@ -148,7 +148,7 @@ def test_probes_and_the_page_are_not_traced_and_clients_choose_what_is_sampled(
     ],
     ids=str,
 )
-def test_nothing_is_sent_where_the_variables_say_so(
+def test_tracing_is_off_where_the_variables_say_so(
     environment: dict[str, str], warning: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with tracing.exporting(environment):

@@ -25,6 +25,6 @@ def test_folds_are_measured_and_leave_no_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", [("--push_to_hub", "--hub_model_id", "you/x"), ("--streaming",)])
-def test_what_needs_a_model_or_all_clips_is_refused(tmp_path: Path, option: tuple[str, ...]) -> None:
+def test_options_that_need_a_model_or_all_clips_are_refused(tmp_path: Path, option: tuple[str, ...]) -> None:
     with pytest.raises(TrainingError):
         crossvalidate(*parse("test", ["--output_dir", str(tmp_path), *_OPTIONS, *option]), folds=3)

@@ -64,7 +64,7 @@ def test_a_push_survives_passing_faults(hub: HubStandIn, folder: Path, fault: di
 
 
 @pytest.mark.usefixtures("write_token")
-def test_what_an_earlier_push_left_is_removed(hub: HubStandIn, folder: Path) -> None:
+def test_leftovers_of_an_earlier_push_are_removed(hub: HubStandIn, folder: Path) -> None:
     training_hub.preflight("you/renewed", private=None)
     hub.commit("you/renewed", {"model-00001-of-00002.safetensors": b"old", "notes.txt": b"somebody's"})
     training_hub.push(folder, "you/renewed")

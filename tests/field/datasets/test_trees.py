@@ -74,7 +74,7 @@ def test_tree_is_read_from_any_place(kind: str, place: str, streaming: bool, tmp
 @pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
 @pytest.mark.parametrize("place", ["folder", "zip", "hub"])
 @pytest.mark.parametrize("kind", _REFUSED)
-def test_what_is_no_data_set_is_told_in_one_line(
+def test_folder_that_is_no_data_set_is_one_error_line(
     kind: str, place: str, streaming: bool, tmp_path: Path, hub: HubStandIn
 ) -> None:
     files, message = _REFUSED[kind]
@@ -124,7 +124,7 @@ def test_clips_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
-def test_part_can_be_chosen(streaming: bool, tmp_path: Path) -> None:
+def test_split_can_be_chosen(streaming: bool, tmp_path: Path) -> None:
     root = str(write(tmp_path / "music", tree("train/jazz", "train/rock", "test/jazz", "test/rock")))
     assert read(root, tmp_path, streaming=streaming, dataset_split="train").genres == {"jazz": 2, "rock": 2}
     assert read(root, tmp_path, streaming=streaming, dataset_split="train+test").genres == _TWO

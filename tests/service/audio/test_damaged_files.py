@@ -54,7 +54,7 @@ def test_a_flac_header_that_lies_about_its_length_is_not_believed() -> None:
     assert correlation(recording.windows[0], sweep(5.0), 0.0)[0] > 0.99
 
 
-def test_what_is_no_audio_is_unsupported() -> None:
+def test_bytes_that_are_no_audio_are_unsupported() -> None:
     png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0" + bytes(1000)
     for data in (b"hello world " * 100, png, bytes(10_000), np.random.default_rng(0).bytes(100_000)):
         with pytest.raises(UnsupportedMedia, match="mp3, m4a"):

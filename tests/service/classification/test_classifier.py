@@ -155,7 +155,7 @@ def test_silence_is_left_out_of_a_timeline(backend: FixedBackend) -> None:
     assert [span.start_s for span in answer.timeline] == [0, 1, 3, 4]
 
 
-def test_without_being_asked_there_is_no_timeline(backend: FixedBackend) -> None:
+def test_timeline_is_answered_only_when_asked_for(backend: FixedBackend) -> None:
     assert classify(classifier(backend), sweep(3)).timeline is None
 
 

@@ -65,7 +65,7 @@ def test_a_process_that_is_killed_costs_nothing_but_time() -> None:
     asyncio.run(kill())
 
 
-def test_one_that_is_killed_while_it_starts_costs_nothing_but_time() -> None:
+def test_decoder_killed_while_it_starts_is_replaced() -> None:
     """Found by `make soak`, as a 500."""
 
     async def kill() -> None:
@@ -81,7 +81,7 @@ def test_one_that_is_killed_while_it_starts_costs_nothing_but_time() -> None:
     asyncio.run(kill())
 
 
-def test_one_that_hangs_while_it_starts_is_ended_once_it_is_late() -> None:
+def test_decoder_that_hangs_while_it_starts_is_ended_after_its_time() -> None:
     """It was waited for until somebody else ended it, and each request for its whole deadline."""
 
     async def hang() -> None:
@@ -99,7 +99,7 @@ def test_one_that_hangs_while_it_starts_is_ended_once_it_is_late() -> None:
     asyncio.run(hang())
 
 
-def test_one_that_hangs_is_ended_when_nobody_waits_any_more() -> None:
+def test_decoder_that_hangs_is_ended_when_its_client_is_gone() -> None:
     async def hang() -> None:
         async with started(2) as (decoders, metrics):
             # Both have started: one that is only slow to start is left in peace.

@@ -98,7 +98,7 @@ def _zip(script: str) -> bytes:
     return file.getvalue()
 
 
-def test_no_other_file_and_no_host_is_reached(tmp_path: Path) -> None:
+def test_file_with_references_opens_no_other_file_and_no_connection(tmp_path: Path) -> None:
     """By the front end itself, also where no process forbids it to open anything."""
     secret = tmp_path / "secret.wav"
     secret.write_bytes(encode(sweep(3.0), "wav"))

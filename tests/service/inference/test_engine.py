@@ -78,7 +78,7 @@ def test_the_engine_is_warm_when_it_is_built(artefact: Artefact, backend: Record
     assert engine.throughput > 0
 
 
-def test_one_row_a_window(engine: Engine) -> None:
+def test_engine_answers_one_row_a_window(engine: Engine) -> None:
     assert asyncio.run(engine.probabilities(windows(1, 2, 3))).shape == (3, 2)
 
 

@@ -38,7 +38,7 @@ def test_every_part_has_the_same_schema_whatever_is_null_in_it(tmp_path: Path) -
     assert len(pyarrow.parquet.read_table(tmp_path)) == 2
 
 
-def test_what_is_known_comes_back_to_the_nanosecond(tmp_path: Path) -> None:
+def test_modification_times_are_kept_to_the_nanosecond(tmp_path: Path) -> None:
     parts = Parts(tmp_path)
     with parts.locked():
         parts.add(to_table([row("a"), row("b", size=None, mtime=None, error_type="not-found")]), PROVENANCE)

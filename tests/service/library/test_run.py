@@ -108,9 +108,7 @@ def test_a_folder_becomes_rows_and_the_same_command_does_what_is_new(
 
 
 @pytest.mark.slow
-def test_by_content_a_touched_file_is_done_and_a_rewritten_one_is_not(
-    library: Path, model_folder: Path, tmp_path: Path
-) -> None:
+def test_content_option_compares_hashes_and_not_times(library: Path, model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(model_folder, library, "--out", out)
     os.utime(library / "0.mp3")
@@ -179,7 +177,7 @@ def test_a_wrong_source_model_or_option_is_one_line(model_folder: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_what_ray_cannot_do_is_one_line(model_folder: Path, music: Path, tmp_path: Path) -> None:
+def test_error_of_ray_is_one_line(model_folder: Path, music: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     crowded = run(model_folder, music, "--out", out, "--num_cpus", "1000", code=1)
     assert crowded.stderr.splitlines()[-1].startswith("error: No machine has 1000 cores and 0 GPUs for an actor.")

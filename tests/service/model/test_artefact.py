@@ -43,7 +43,7 @@ def test_a_repo_without_our_files_is_served_with_defaults_that_it_names(folder: 
     assert (artefact.model_id, artefact.revision) == ("you/genre", "c" * 40)
 
 
-def test_what_serving_json_says_is_taken(folder: Path) -> None:
+def test_values_of_serving_json_are_used(folder: Path) -> None:
     change(folder, "serving.json", **SERVING, something_new="is ignored")
     artefact = read(folder)
     assert (artefact.window.length_s, artefact.temperature, artefact.confidence_threshold) == (3.0, 1.7, 0.4)

@@ -31,7 +31,7 @@ def folder_of(process: "subprocess.Popen[str]") -> Path:
     return Path(process.stdout.readline().strip())
 
 
-def test_it_is_private_and_gone_at_the_end(hold: "subprocess.Popen[str]", tmp_path: Path) -> None:
+def test_temporary_folder_is_private_and_removed_at_the_end(hold: "subprocess.Popen[str]", tmp_path: Path) -> None:
     with hold:
         folder = folder_of(hold)
         assert folder.parent == tmp_path
@@ -39,7 +39,7 @@ def test_it_is_private_and_gone_at_the_end(hold: "subprocess.Popen[str]", tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_that_of_a_killed_service_is_swept_at_the_next_start_and_no_other(
+def test_folder_of_a_killed_service_alone_is_removed_at_the_next_start(
     hold: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
     mine, elsewhere = tmp_path / "mine", tmp_path / ".music-genre-scratch-elsewhere"

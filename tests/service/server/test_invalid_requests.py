@@ -29,7 +29,7 @@ def test_garbage_is_refused(service: Service, data: bytes) -> None:
     assert problem(exchange(service, data)) == (400, "bad-request")
 
 
-def test_what_smugglers_send_is_one_request_or_refused(service: Service) -> None:
+def test_request_smuggling_is_one_request_or_refused(service: Service) -> None:
     inner = b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"
     both = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n" % (len(inner) + 5)
     assert exchange(service, HEAD + both + inner).count(b"HTTP/1.1 ") == 1
@@ -42,7 +42,7 @@ def test_pipelined_requests_are_answered_in_turn(service: Service) -> None:
 
 
 @pytest.mark.parametrize("upgrade", ["websocket", "h2c"])
-def test_there_is_no_other_protocol(service: Service, upgrade: str) -> None:
+def test_other_protocols_are_refused(service: Service, upgrade: str) -> None:
     head = f"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: {upgrade}\r\n\r\n"
     assert exchange(service, head.encode()).startswith(b"HTTP/1.1 200")
 

@@ -75,7 +75,7 @@ def test_a_client_that_keeps_the_service_waiting_is_cut_off(service: Service) ->
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-def test_who_wants_the_connection_closed_is_heard_out(service: Service, version: bytes) -> None:
+def test_upload_with_connection_close_is_read_to_its_end(service: Service, version: bytes) -> None:
     """As proxies want it that speak HTTP/1.0. The connection was reset amid the upload, and the answer lost."""
     head = HEAD.replace(b"1.1", version) + b"Connection: close\r\nContent-Length: 8000000\r\n\r\n"
     with connect(service) as connection:
@@ -86,7 +86,7 @@ def test_who_wants_the_connection_closed_is_heard_out(service: Service, version:
         assert problem(read(connection)) == (413, "payload-too-large")
 
 
-def test_who_is_gone_is_not_heard_out() -> None:
+def test_upload_of_a_client_that_left_is_read_no_further() -> None:
     """Found by an attacker, as a traceback in the log."""
 
     async def leave() -> None:
@@ -107,7 +107,7 @@ def test_who_is_gone_is_not_heard_out() -> None:
 
 
 @pytest.mark.slow
-def test_who_reads_nothing_is_cut_off(service: Service) -> None:
+def test_client_that_reads_no_answer_is_cut_off(service: Service) -> None:
     """Half a minute: what the kernel holds for the client must be refused for so long."""
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)

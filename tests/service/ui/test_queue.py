@@ -92,7 +92,7 @@ def test_a_long_message_is_refused(client: httpx2.Client, route: str) -> None:
         assert "larger than 0.064 MB" in refused.json()["detail"]
 
 
-def test_what_is_kept_of_visitors_is_bounded(client: httpx2.Client) -> None:
+def test_state_kept_of_visitors_is_bounded(client: httpx2.Client) -> None:
     quiet = function(client, "load")
     for name in ("x" * 65, "", "a b", "\ud800"):
         assert join(client, name, quiet, []).status_code in {400, 422}

@@ -60,7 +60,7 @@ def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) 
     assert rest[-1].finished
 
 
-def test_what_is_too_long_for_a_timeline_is_heard_in_places(backend: FixedBackend) -> None:
+def test_recording_too_long_for_a_timeline_is_classified_by_windows(backend: FixedBackend) -> None:
     made = classifier(backend)
     # A second a second: ten are allowed.
     made.engine.throughput = 1.0
@@ -78,7 +78,7 @@ class SlowBackend(FixedBackend):
         return super().infer(windows)
 
 
-def test_nobody_reads_an_upload_after_its_visitor_left() -> None:
+def test_upload_is_read_no_further_after_its_visitor_left() -> None:
     backend = SlowBackend()
     backend.gate.set()
     admission = Admission(1_000, deadline_s=60)

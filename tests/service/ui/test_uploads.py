@@ -37,13 +37,13 @@ def test_uploads_are_kept_for_a_while(tmp_path: Path, name: str, age_s: float, k
     assert path.parent.exists() is (kept or path.parent == tmp_path)
 
 
-def test_of_many_uploads_the_oldest_go(tmp_path: Path) -> None:
+def test_oldest_uploads_are_deleted_beyond_the_limit(tmp_path: Path) -> None:
     paths = [upload(tmp_path, f"{age_s}/song.mp3", age_s=age_s, size=400) for age_s in (10, 20, 30, 40)]
     delete_expired(tmp_path, max_bytes=1_000, partial_s=60)
     assert [path.exists() for path in paths] == [True, True, False, False]
 
 
-def test_what_a_link_leads_to_stays(tmp_path: Path) -> None:
+def test_target_of_a_link_is_not_deleted(tmp_path: Path) -> None:
     kept = upload(tmp_path, "kept.wav", age_s=2 * KEPT_S)
     folder = tmp_path / "uploads"
     folder.mkdir()

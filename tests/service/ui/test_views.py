@@ -43,7 +43,7 @@ def classification(*shares: float, labels: tuple[str, ...] = GENRES, decision: s
 
 
 @pytest.mark.parametrize("kind", [*AudioError.__subclasses__(), *NotReady.__subclasses__(), Overloaded])
-def test_what_a_listener_may_meet_has_words_of_its_own(kind: type[AudioError]) -> None:
+def test_each_state_of_the_page_has_its_own_text(kind: type[AudioError]) -> None:
     assert wording.explain(kind.__new__(kind)) != wording.FAILED
 
 
@@ -80,7 +80,7 @@ def test_an_accepted_answer_names_one() -> None:
     assert "<strong>92 %</strong>, very sure" in html
 
 
-def test_nothing_of_a_model_repo_or_a_file_becomes_html() -> None:
+def test_text_of_a_model_repo_or_a_file_is_escaped() -> None:
     hostile = classification(0.6, 0.4, labels=(HOSTILE, f"{HOSTILE}2"))
     uncertain = hostile.model_copy(update={"decision": "uncertain"})
     evidence = Evidence(HOSTILE, 0.5, (Segment(0, 1, 0.2),))
@@ -201,7 +201,7 @@ def test_the_python_code_is_python() -> None:
     compile(snippets("https://host")[1], "snippet", "exec")
 
 
-def test_there_is_an_example_of_each_genre_and_together_they_are_small() -> None:
+def test_examples_cover_each_genre_and_are_small() -> None:
     assert tuple(examples()) == GENRES
     assert sum(path.stat().st_size for path in examples().values()) < 1_000_000
     assert "Synthetic music" in (Path(next(iter(examples().values()))).parents[1] / "README.md").read_text()

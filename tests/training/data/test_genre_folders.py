@@ -70,7 +70,7 @@ def test_a_folder_without_audio(tmp_path: Path) -> None:
         load_clips(_arguments(tmp_path))
 
 
-def test_one_genre_alone(tmp_path: Path) -> None:
+def test_folder_of_a_single_genre_is_refused(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, {f"jazz/{seed}.wav": gtzan.clip("jazz", seed) for seed in range(2)})
     with pytest.raises(TrainingError, match="at least two genres"):
         load_clips(_arguments(folder))

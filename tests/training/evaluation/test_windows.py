@@ -37,6 +37,6 @@ def test_silent_windows_are_left_out_as_in_the_service() -> None:
 
 
 @pytest.mark.parametrize("duration_s", [0.1, 5])
-def test_what_the_service_refuses_still_gives_one_window(duration_s: float) -> None:
+def test_recording_that_the_service_refuses_gives_one_window(duration_s: float) -> None:
     waveform = np.zeros(round(duration_s * RATE), np.float32)
     assert windows_of(waveform, WindowSpec(RATE, 2.0), max_windows=3).shape == (1, 2 * RATE)

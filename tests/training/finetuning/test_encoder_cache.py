@@ -62,7 +62,7 @@ def test_the_model_answers_from_the_cache_as_from_the_waveform(
     assert model(torch.zeros(1, 16_000)).logits.shape == (1, 10), "the encoder is back"
 
 
-def test_what_a_kill_left_is_completed_and_not_computed_again(
+def test_cache_of_a_killed_run_is_completed_without_computing_twice(
     clips: Clips, windows: ClipWindows, model: PreTrainedModel, tmp_path: Path
 ) -> None:
     whole = _encode(clips, windows, model, tmp_path).features.clone()
@@ -78,7 +78,7 @@ def test_what_a_kill_left_is_completed_and_not_computed_again(
     assert [file.suffix for file in sorted(tmp_path.iterdir())] == [".bf16", ".lock"]
 
 
-def test_another_run_finds_it_and_another_encoder_does_not(
+def test_cache_is_reused_by_another_run_of_the_same_encoder_only(
     clips: Clips, windows: ClipWindows, model: PreTrainedModel, tmp_path: Path
 ) -> None:
     _encode(clips, windows, model, tmp_path)

@@ -105,12 +105,12 @@ def test_tiny_computes_the_same_in_bf16_and_float32() -> None:
     assert float((exact - rounded).norm() / exact.norm()) < 0.05
 
 
-def test_a_base_that_is_not_there() -> None:
+def test_missing_base_is_refused() -> None:
     with pytest.raises(TrainingError, match="you/no-such-base does not exist on the Hub"):
         load_extractor(ModelArguments(model_name_or_path="you/no-such-base"), max_duration_s=3)
 
 
-def test_a_base_that_hears_nothing(hub: HubStandIn) -> None:
+def test_base_without_audio_input_is_refused(hub: HubStandIn) -> None:
     hub.create_repo("you/bert")
     hub.commit("you/bert", {"config.json": b'{"model_type": "bert"}'})
     with pytest.raises(TrainingError, match="you/bert"):
@@ -122,7 +122,7 @@ def test_a_base_that_hears_nothing(hub: HubStandIn) -> None:
 
 
 @pytest.mark.parametrize("config", ['{"model_type": "vit"}', '{"model_type": "unheard-of"}', "{}"])
-def test_a_base_that_is_no_audio_encoder(tmp_path: Path, config: str) -> None:
+def test_base_that_is_no_audio_encoder_is_refused(tmp_path: Path, config: str) -> None:
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(TrainingError, match="no audio encoder"):
         known_genres(ModelArguments(model_name_or_path=str(tmp_path)))
@@ -130,7 +130,7 @@ def test_a_base_that_is_no_audio_encoder(tmp_path: Path, config: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:At least one mel filter")
 @pytest.mark.parametrize("extractor", [ASTFeatureExtractor, WhisperFeatureExtractor])
-def test_a_base_that_hears_spectrograms(
+def test_base_that_takes_spectrograms_is_refused(
     tmp_path: Path, extractor: type[ASTFeatureExtractor | WhisperFeatureExtractor]
 ) -> None:
     extractor().save_pretrained(tmp_path)

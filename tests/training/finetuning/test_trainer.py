@@ -67,7 +67,7 @@ def test_a_frozen_encoder_stays_and_the_rest_learns_cached_or_not(tmp_path: Path
         torch.testing.assert_close(cached[name], weight, atol=5e-3, rtol=0)
 
 
-def test_what_is_served_is_float32_and_readable_whatever_training_computed_in(tmp_path: Path) -> None:
+def test_saved_weights_are_float32_whatever_training_computed_in(tmp_path: Path) -> None:
     folder = _train(tmp_path, "--max_steps", "1", "--bf16")
     for name in ("encoder.xml", "transformer.xml"):
         graph = CORE.compile_model(folder / GRAPH_FOLDER / name, "CPU")

@@ -22,7 +22,7 @@ def test_the_genres_are_those_of_gtzan() -> None:
     assert " ".join(GENRES) == gtzan
 
 
-def test_another_process_makes_the_same_clip() -> None:
+def test_clip_is_the_same_in_another_process() -> None:
     module = "from training.synthetic.render import render"
     program = f"import sys; {module}; sys.stdout.buffer.write(render('jazz', 7, 1.5).tobytes())"
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}

@@ -208,7 +208,7 @@ def test_a_missing_revision_is_named(repo: str) -> None:
 
 
 @pytest.mark.parametrize("model_id", ["./no/such/folder", "a b", "you/genre/model", "--", "x" * 200])
-def test_what_is_no_id_and_no_folder_is_refused(model_id: str) -> None:
+def test_model_id_that_is_no_id_and_no_folder_is_refused(model_id: str) -> None:
     with pytest.raises(StartupError, match="neither a Hub id like you/genre nor"):
         pull(model_id)
 

@@ -35,7 +35,7 @@ def test_a_file_of_the_server_cannot_be_classified_copied_or_read(client: httpx2
 
 
 @pytest.mark.parametrize("route", ["queue/join", "call/v2/classify"])
-def test_no_other_way_of_calling_reaches_a_file_of_the_server(client: httpx2.Client, secret: Path, route: str) -> None:
+def test_no_call_of_the_api_reads_a_file_of_the_server(client: httpx2.Client, secret: Path, route: str) -> None:
     body: dict[str, Any] = {"data": [file_data(str(secret))], "fn_index": 0, "session_hash": "a"}
     if route == "call/v2/classify":
         body = {"path": file_data(str(secret))}
@@ -119,7 +119,7 @@ def test_a_link_in_the_upload_folder_leads_nowhere(client: httpx2.Client, secret
 @pytest.mark.parametrize(
     "value", ["text", 7, [], {}, {"path": None}, {"path": 7}, {"path": "\0"}, {"path": "x" * 9000}]
 )
-def test_what_is_no_upload_is_refused(client: httpx2.Client, value: object) -> None:
+def test_value_that_is_no_upload_is_refused(client: httpx2.Client, value: object) -> None:
     assert "event: error" in call(client, value)
 
 

@@ -76,7 +76,7 @@ def test_errors_are_told_in_words(gradio: gradio_client.Client, tmp_path: Path, 
     assert words in shown(gradio, path)[0]
 
 
-def test_no_recording_is_told_in_words(gradio: gradio_client.Client) -> None:
+def test_missing_recording_is_an_error_in_words(gradio: gradio_client.Client) -> None:
     assert "Choose a recording first" in shown(gradio, None)[0]
 
 

@@ -23,7 +23,7 @@ from tests.support.audio_files import encode, sweep
      ("POST", "/run/classify"), ("POST", "/api/classify"), ("GET", "/dev/reload"), ("GET", "/openapi.json"),
      ("GET", "/../monitoring/summary")],
 )  # fmt: skip
-def test_what_the_page_does_not_need_is_closed(client: httpx2.Client, method: str, path: str) -> None:
+def test_routes_that_the_page_does_not_need_answer_404(client: httpx2.Client, method: str, path: str) -> None:
     response = client.request(method, f"{API}{path}", json={} if method == "POST" else None)
     assert response.status_code == 404
     assert response.json()["type"] == "about:blank"
@@ -44,7 +44,7 @@ def test_a_range_of_an_upload_repeats_nothing_of_the_request(client: httpx2.Clie
     "path", ["/ui/", "/ui/config", f"{API}/info", f"{API}/upload", f"{API}/queue/join", "/classify"]
 )
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000", "null"])
-def test_no_other_origin_is_let_in(client: httpx2.Client, path: str, origin: str) -> None:
+def test_page_allows_no_other_origin(client: httpx2.Client, path: str, origin: str) -> None:
     headers = {"Origin": origin, "Cookie": "access-token=x"}
     preflight = {**headers, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     responses = (
