@@ -109,7 +109,7 @@ async def _listen_when_ready(classifier: Classifier, file: BinaryIO) -> AsyncGen
 def _reason(error: ModelLoading | Overloaded) -> str:
     if isinstance(error, ModelLoading):
         return "The model is still loading. Your recording is kept, and listening starts by itself."
-    return f"{error.detail.partition('.')[0]} before yours. It starts by itself."
+    return f"{error.detail.partition('.')[0]}. Your recording is kept, and listening starts by itself."
 
 
 async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[PartialAnswer]:

@@ -25,7 +25,7 @@ class Result(TypedDict):
     model: str
 
 
-HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length", "PartialAnswer", "Model"]
+HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length", "Heard", "Model"]
 
 
 def result(name: str, answer: Classification) -> Result:
@@ -35,7 +35,7 @@ def result(name: str, answer: Classification) -> Result:
         genre=answer.genre,
         confidence=round(answer.confidence, 4),
         decision=answer.decision,
-        second=answer.scores[1].label,
+        second="".join(score.label for score in answer.scores[1:2]),
         duration_s=answer.duration_s,
         analysed_s=answer.analysed_s,
         model=f"{answer.model.id}@{answer.model.revision[:12]}",

@@ -177,6 +177,27 @@ def test_a_batch_is_bounded() -> None:
     assert multi_upload.files_of({"files": files}) == [("a", "b"), *[("a", None)] * (multi_upload.MAX_FILES - 1)]
 
 
+def test_table_of_results_is_in_words() -> None:
+    assert results_table.HEADERS == [
+        "File",
+        "Genre",
+        "Confidence",
+        "Decision",
+        "Second best",
+        "Length",
+        "Heard",
+        "Model",
+    ]
+    single = classification(0.92, labels=("speech",))
+    assert results_table.rows([results_table.result("a.mp3", single)])[0][:5] == [
+        "a.mp3",
+        "speech",
+        "92 %",
+        "accepted",
+        "",
+    ]
+
+
 def test_a_spreadsheet_runs_no_file_name() -> None:
     rows = csv.DictReader(io.StringIO(results_table.to_csv([results_table.failure("=cmd|' /C calc'!A0", "damaged")])))
     assert next(rows)["file"] == "'=cmd|' /C calc'!A0"
