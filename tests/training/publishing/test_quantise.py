@@ -13,8 +13,8 @@ from service.model.graphs.core import CORE
 from service.model.graphs.locate import locate
 from service.model.layout import INT8_GRAPH_FOLDER
 from tests.support.audio_files import encode
-from tests.support.processes import run
 from training import export
+from training.__main__ import main
 from training.publishing.quantise import Comparison
 
 _RATE = 16_000
@@ -31,11 +31,11 @@ def finished(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             path = folder / "clips" / genre / f"{genre}.{number:05}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(waveform.astype(np.float32), "wav", _RATE))
-    trained = run(
-        *("training", "--dataset", str(folder / "clips"), "--model_name_or_path", str(model_folder), "--new_head"),
+    options = (
+        *("--dataset", str(folder / "clips"), "--model_name_or_path", str(model_folder), "--new_head"),
         *("--max_duration_s", "1", "--learning_rate", "1e-2", "--max_steps", "20", "--output_dir", str(folder / "run")),
     )
-    assert trained.returncode == 0, trained.stdout
+    assert main([*options]) == 0
     assert export.main([str(folder / "run"), "--int8"]) == 0
     return folder / "run"
 
