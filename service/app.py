@@ -23,6 +23,7 @@ from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
 from service.classification.reload import Reloader
+from service.classification.result_cache import ResultCache
 from service.decoding.pool import DecoderPool
 from service.errors import StartupError, Unauthorized
 from service.metrics import Metrics
@@ -127,7 +128,9 @@ def _classifier(settings: Settings, decoders: DecoderPool, metrics: Metrics) -> 
         max_analysed_s=settings.max_analysed_s,
         deadline_s=settings.request_deadline_s,
     )
-    return Classifier(Admission(settings.max_queue_s, settings.request_deadline_s), decoders, metrics, bounds)
+    results = ResultCache(round(settings.result_cache_mb * 1_000_000), metrics) if settings.result_cache_mb else None
+    admission = Admission(settings.max_queue_s, settings.request_deadline_s)
+    return Classifier(admission, decoders, metrics, bounds, results)
 
 
 def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drain) -> list[Middleware]:
@@ -146,7 +149,7 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
             allow_origins=parse_list(settings.cors_origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "Allow", "traceresponse"],
+            expose_headers=["X-Request-ID", "ETag", "Retry-After", "WWW-Authenticate", "Allow", "traceresponse"],
             # Of a page on the internet that calls a service in the visitor's network.
             allow_private_network=True,
         ),

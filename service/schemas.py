@@ -82,6 +82,9 @@ class Classification(BaseModel):
     logits: SkipJsonSchema[dict[str, float] | None] = Field(
         None, exclude=True, description="Mean over the windows, by label, not calibrated; for other dialects only."
     )
+    etag: SkipJsonSchema[str] = Field(
+        "", exclude=True, description="Names the answer, all but the id of its request; for the header alone."
+    )
     model: ModelReference
     request_id: str = Field("", description="Also in the X-Request-ID header and in every log line of the request.")
 

@@ -53,6 +53,10 @@ MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
 _LINES_SCHEMA = inline_schema(WindowLine | AnswerLine | ProblemLine)
+_ETAG = {
+    "description": "Not of lines. The same for the same bytes, model and parameters: all but `request_id` is the same.",
+    "schema": {"type": "string"},
+}
 
 
 @router.post(
@@ -62,10 +66,14 @@ _LINES_SCHEMA = inline_schema(WindowLine | AnswerLine | ProblemLine)
     response_model_exclude_none=True,
     tags=["classify"],
     openapi_extra={"requestBody": REQUEST_BODY},
-    responses={200: {"content": {MEDIA_TYPE: {"schema": _LINES_SCHEMA}}}, **responses(*REFUSALS)},
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": _LINES_SCHEMA}}, "headers": {"ETag": _ETAG}},
+        **responses(*REFUSALS),
+    },
 )
 async def classify(
     request: Request,
+    response: Response,
     classifier: ClassifierDep,
     file: RecordingDep,
     options: Annotated[ClassifyOptions, Query()],
@@ -75,6 +83,8 @@ async def classify(
         return await answer_in_lines(request, _lines(classifier, file, options))
     work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)
+    if answer.etag:
+        response.headers["ETag"] = f'"{answer.etag}"'
     return answer.model_copy(update={"request_id": request_id()})
 
 

@@ -21,9 +21,13 @@ START_S = 180
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of a service: what the tests run in, without settings that happen to be there."""
+    """The environment of a service: what the tests run in, without settings that happen to be there.
+
+    Tests send one clip again and again, which is to be classified each time: no answers are kept by default.
+    """
     kept = {"PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY"}
-    return {name: value for name, value in os.environ.items() if name in kept} | {"OMP_NUM_THREADS": "1"} | settings
+    fixed = {"OMP_NUM_THREADS": "1", "RESULT_CACHE_MB": "0"}
+    return {name: value for name, value in os.environ.items() if name in kept} | fixed | settings
 
 
 class Service:
