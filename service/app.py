@@ -17,7 +17,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from service import problems
-from service.api import admin, batch, huggingface, routes
+from service.api import admin, batch, huggingface, openapi, routes
 from service.api.open_inference import routes as open_inference
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
@@ -86,6 +86,7 @@ def create_app(
         lifespan=_lifespan(settings, classifier, decoders, keys, on_startup_failure, on_ready),
         middleware=_middleware(settings, metrics, keys, drain),
         telemetry=_telemetry(),
+        generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         static_url=DOCS_FILES,
     )
@@ -98,6 +99,7 @@ def create_app(
     app.state.drain = drain
     _add_routes(app, keys, admin_keys)
     problems.install(app)
+    openapi.install(app)
     page.mount(app, classifier, max_upload_bytes=settings.max_upload_bytes, root_path=settings.root_path)
     return app
 

@@ -52,7 +52,7 @@ class Actions:
         heard = update.answer
         picture = await self._pictures.draw(timeline.render, heard, update.peaks)
         bars = {score.label: round(score.score, 4) for score in heard.scores}
-        so_far = None if update.finished else f"PartialAnswer {update.done} of {update.total} parts."
+        so_far = None if update.finished else f"Heard {update.done} of {update.total} parts."
         return (
             gr.HTML(visible=False) if so_far is None else _say(f"Listening: {update.done} of {update.total} parts ..."),
             gr.HTML(answer.render(heard, heard=so_far), visible=True),

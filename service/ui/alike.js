@@ -6,10 +6,10 @@ element.addEventListener('click', (event) => {
   chosen = point.dataset.number;
   trigger('select', { number: Number(chosen) });
 });
-// The new map has new buttons: the keyboard stays at the recording that was chosen.
+// Gradio makes the new map of the old one's buttons: the keyboard moves on to the recording that was chosen.
 new MutationObserver(() => {
   const point = element.querySelector('button[aria-pressed=true]');
   if (!point || point.dataset.number !== chosen) return;
   chosen = null;
-  point.focus();
-}).observe(element, { childList: true, subtree: true });
+  if (element.contains(document.activeElement)) point.focus();
+}).observe(element, { childList: true, subtree: true, attributes: true });

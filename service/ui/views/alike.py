@@ -14,8 +14,10 @@ from service.ui.views.results_table import Result, failure, result
 Vectors = npt.NDArray[np.float32]
 
 _MAX_SHOWN = 50
-# Names of more than a few would lie over each other; the others appear on hover and focus.
+# More names would lie over each other, as would those of points nearer than so many per cent of width and height.
+# The others appear on hover and focus.
 _MAX_NAMED = 6
+_NAME_ROOM = (25, 6)
 # Per cent from the middle to the edge of the map, which is twice as wide as high.
 _REACH = 42.0
 
@@ -109,9 +111,13 @@ def _buttons(shown: Sequence[tuple[Recording, float]], points: Vectors) -> str:
     # One scale for both axes, as distances shall be told truly.
     scale = min(_REACH / max(width, 1e-6), _REACH / 2 / max(height, 1e-6))
     buttons = []
+    named: list[tuple[float, float]] = []
     for place, ((recording, similarity), (x, y)) in enumerate(zip(shown, points, strict=True)):
         left, top = 50 + scale * x, 50 - 2 * scale * y
-        classes = "west" * bool(left > 50) + " named" * (place < _MAX_NAMED)
+        is_free = all(abs(left - x) > _NAME_ROOM[0] or abs(top - y) > _NAME_ROOM[1] for x, y in named)
+        if is_named := is_free and len(named) < _MAX_NAMED:
+            named.append((left, top))
+        classes = "west" * bool(left > 50) + " named" * is_named
         pressed = "false" if place else "true"
         text = f"{recording.row['file']}: {recording.row['genre']}, similarity {similarity:.2f}"
         buttons.append(

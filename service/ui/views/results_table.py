@@ -25,7 +25,7 @@ class Result(TypedDict):
     model: str
 
 
-HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length", "PartialAnswer", "Model"]
+HEADERS = ["File", "Genre", "Confidence", "Decision", "Second best", "Length", "Heard", "Model"]
 
 
 def result(name: str, answer: Classification) -> Result:

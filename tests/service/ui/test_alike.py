@@ -89,6 +89,9 @@ def test_the_same_sound_twice_lies_in_one_place() -> None:
     page = render([recording(1, "a", [1.0, 2.0]), recording(2, "b", [1.0, 2.0])])
     assert re.findall(r"left:(.*?)%;top:(.*?)%", page) == [("50.0", "50.0")] * 2
     assert table(page) == [("a", "1.00")]
+    # Their names would lie over each other: that of the chosen one stands there.
+    assert page.count("named") == 1
+    assert re.search(r'named"[^>]*aria-label="b: ', page)
 
 
 def test_two_components_keep_the_distances_of_a_plane() -> None:
