@@ -17,12 +17,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from service import problems
-from service.api import admin, batch, huggingface, routes
+from service.api import admin, batch, huggingface, openapi, routes
 from service.api.open_inference import routes as open_inference
 from service.auth.keys import KeyRing
 from service.classification.admission import Admission
 from service.classification.classifier import Bounds, Classifier
 from service.classification.reload import Reloader
+from service.classification.result_cache import ResultCache
 from service.decoding.pool import DecoderPool
 from service.errors import StartupError, Unauthorized
 from service.metrics import Metrics
@@ -81,6 +82,7 @@ def create_app(
         lifespan=_lifespan(settings, classifier, decoders, keys, on_startup_failure, on_ready),
         middleware=_middleware(settings, metrics, keys, drain),
         telemetry=_telemetry(),
+        generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         static_url=DOCS_FILES,
     )
@@ -94,6 +96,7 @@ def create_app(
     app.state.drain = drain
     _add_routes(app, keys, admin_keys)
     problems.install(app)
+    openapi.install(app)
     if settings.page:
         page.mount(
             app,
@@ -131,7 +134,9 @@ def _classifier(settings: Settings, decoders: DecoderPool, metrics: Metrics) -> 
         max_analysed_s=settings.max_analysed_s,
         deadline_s=settings.request_deadline_s,
     )
-    return Classifier(Admission(settings.max_queue_s, settings.request_deadline_s), decoders, metrics, bounds)
+    results = ResultCache(round(settings.result_cache_mb * 1_000_000), metrics) if settings.result_cache_mb else None
+    admission = Admission(settings.max_queue_s, settings.request_deadline_s)
+    return Classifier(admission, decoders, metrics, bounds, results)
 
 
 def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drain) -> list[Middleware]:
@@ -151,7 +156,7 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
             allow_origins=parse_list(settings.cors_origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate", "Allow", "traceresponse"],
+            expose_headers=["X-Request-ID", "ETag", "Retry-After", "WWW-Authenticate", "Allow", "traceresponse"],
             # Of a page on the internet that calls a service in the visitor's network.
             allow_private_network=True,
         ),

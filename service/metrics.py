@@ -1,5 +1,6 @@
 """The metrics of the service, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from prometheus_client import (
@@ -15,6 +16,8 @@ from prometheus_client import (
 
 from service.audio import WARNING_CODES
 from service.model.artefact import Artefact
+from service.runtime.stages import Stage
+from service.schemas import Classification
 
 _LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _DURATIONS_S = (1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200)
@@ -58,6 +61,13 @@ class Metrics:
         )
         for reason in ("failed", "overran", "killed"):
             self.decoder_restarts.labels(reason)
+        self.result_cache = counter(
+            "genre_result_cache_total",
+            "Recordings looked up among the answers given before: hit, answered from there, or miss, classified anew.",
+            ["result"],
+        )
+        for result in ("hit", "miss"):
+            self.result_cache.labels(result)
 
     def _count_answers(self) -> None:
         counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
@@ -101,6 +111,16 @@ class Metrics:
         for genre in artefact.labels:
             for decision in ("accepted", "uncertain"):
                 self.predictions.labels(genre, decision)
+
+    def answered(self, answer: Classification, seconds: Mapping[Stage, float]) -> None:
+        """Count a recording that was classified, and the seconds that it spent in each stage."""
+        for stage, spent_s in seconds.items():
+            self.stage_duration.labels(stage).observe(spent_s)
+        self.audio_duration.observe(answer.duration_s)
+        self.predictions.labels(answer.genre, answer.decision).inc()
+        self.confidence.observe(answer.confidence)
+        for warning in answer.warnings:
+            self.warnings.labels(warning.code).inc()
 
     def render(self) -> bytes:
         """The Prometheus text format."""

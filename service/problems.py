@@ -12,7 +12,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from service.errors import InternalError, InvalidParameter, ServiceError, Unauthorized
-from service.schemas import ErrorObject, Problem
+from service.schemas import ErrorObject, Problem, schema_of
 
 # Clients of the Hugging Face dialect and of the Open Inference Protocol read errors in a shape of their own.
 _DIALECT_PATHS = {"/", "/predict", "/health", "/info"}
@@ -81,9 +81,9 @@ def http_problem(status: int, title: str, detail: str, headers: dict[str, str] |
 
 def responses(*errors: type[ServiceError], in_dialect: bool = False) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entries of a route that may answer these errors, on a path of another dialect or not."""
-    content: dict[str, Any] = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    content: dict[str, Any] = {"application/problem+json": {"schema": schema_of(Problem)}}
     if in_dialect:
-        content = {"application/json": {"schema": ErrorObject.model_json_schema()}}
+        content = {"application/json": {"schema": schema_of(ErrorObject)}}
     by_status: dict[int | str, list[str]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(f"`{error.type}`: {error.title.lower()}")

@@ -1,11 +1,24 @@
 """The wire formats: what the routes answer. Their docstrings are what `/docs` shows."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
 from service.audio.quality import WarningCode
+
+
+def schema_of(type_: Any, mode: Literal["validation", "serialization"] = "serialization") -> dict[str, Any]:
+    """The JSON schema of a type, for the parts of the OpenAPI document that FastAPI does not write itself.
+
+    It refers to the document's schemas; `$defs` holds those that it needs, which `api.openapi` moves there.
+    mode: serialization for what is answered, validation for what is sent.
+    """
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(0, mode, TypeAdapter(type_))], ref_template="#/components/schemas/{model}"
+    )
+    return {**schemas[0, mode], "$defs": definitions.get("$defs", {})}
+
 
 Decision = Literal["accepted", "uncertain"]
 
@@ -81,6 +94,9 @@ class Classification(BaseModel):
     )
     logits: SkipJsonSchema[dict[str, float] | None] = Field(
         None, exclude=True, description="Mean over the windows, by label, not calibrated; for other dialects only."
+    )
+    etag: SkipJsonSchema[str] = Field(
+        "", exclude=True, description="Names the answer, all but the id of its request; for the header alone."
     )
     model: ModelReference
     request_id: str = Field("", description="Also in the X-Request-ID header and in every log line of the request.")

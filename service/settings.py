@@ -112,6 +112,10 @@ class Settings(BaseSettings):
     request_deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 60
     """Seconds after which an admitted request is answered with 504."""
 
+    result_cache_mb: Annotated[float, Field(ge=0, le=4_096)] = 16
+    """Megabytes (10^6 bytes) of answers kept in memory: the same recording with the same parameters again is answered
+    from there; 0 keeps none."""
+
     drain_timeout_s: Annotated[int, Field(ge=0, le=3_600)] = 30
     """Seconds that running requests get to finish after SIGTERM."""
 

@@ -10,13 +10,12 @@ from starlette.responses import Response
 
 from service.api.classifying import REFUSALS, ReadyDep, request_id
 from service.api.lines import MEDIA_TYPE, answer_in_lines
-from service.api.openapi import inline_schema
 from service.api.recording import MAX_BATCH_FILES, SEVERAL_REQUEST_BODY, recordings
 from service.classification.classifier import Classifier
 from service.classification.several import classify_several
 from service.errors import ServiceError
 from service.problems import describe, responses
-from service.schemas import ClassifyOptions, FileLine
+from service.schemas import ClassifyOptions, FileLine, schema_of
 
 router = APIRouter(tags=["classify"])
 """Routes that need a key, once there are keys."""
@@ -28,7 +27,7 @@ router = APIRouter(tags=["classify"])
     response_class=Response,
     openapi_extra={"requestBody": SEVERAL_REQUEST_BODY},
     responses={
-        200: {"description": "Lines of JSON.", "content": {MEDIA_TYPE: {"schema": inline_schema(FileLine)}}},
+        200: {"description": "Lines of JSON.", "content": {MEDIA_TYPE: {"schema": schema_of(FileLine)}}},
         **responses(*REFUSALS),
     },
 )

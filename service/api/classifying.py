@@ -14,8 +14,10 @@ from service.errors import (
     ClientGone,
     DeadlineExceeded,
     Draining,
+    InternalError,
     InvalidParameter,
     ModelLoading,
+    NonFiniteScores,
     Overloaded,
     PayloadTooLarge,
     ServiceError,
@@ -42,6 +44,8 @@ REFUSALS: tuple[type[ServiceError], ...] = (
     DeadlineExceeded,
     StorageFull,
     UploadTimeout,
+    NonFiniteScores,
+    InternalError,
 )
 """What a request to classify a recording may be refused with."""
 

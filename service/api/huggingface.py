@@ -17,7 +17,7 @@ from service.decoding.upload import no_room
 from service.errors import Draining, InvalidParameter, ModelLoading
 from service.model.calibration import calibrated_probabilities
 from service.problems import responses
-from service.schemas import EndpointInfo, Health, LabelScore
+from service.schemas import EndpointInfo, Health, LabelScore, schema_of
 
 router = APIRouter(tags=["hugging face"])
 """Routes that need a key, once there are keys."""
@@ -38,7 +38,7 @@ _HOW = (
 )
 
 
-class Parameters(BaseModel):
+class AudioClassificationParameters(BaseModel):
     """Parameters of the task."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -51,17 +51,21 @@ class Parameters(BaseModel):
     )
 
 
-class _Document(BaseModel):
+class AudioClassificationInput(BaseModel):
+    """A recording and how to answer."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    inputs: str
-    parameters: Parameters | None = None
+    inputs: str = Field(
+        description="The audio file in base64.", json_schema_extra={"format": "byte", "contentEncoding": "base64"}
+    )
+    parameters: AudioClassificationParameters | None = None
 
 
 @dataclass(frozen=True)
 class _Task:
     file: BinaryIO
-    parameters: Parameters
+    parameters: AudioClassificationParameters
 
 
 async def _task(request: Request) -> AsyncIterator[_Task]:
@@ -69,15 +73,15 @@ async def _task(request: Request) -> AsyncIterator[_Task]:
     if kind == _JSON:
         body = JsonBody(_MAX_JSON_BYTES)
         async with received(request, body) as document:
-            asked = validated(_Document, document)
-            yield _Task(body.recording(asked.inputs), asked.parameters or Parameters())
+            asked = validated(AudioClassificationInput, document)
+            yield _Task(body.recording(asked.inputs), asked.parameters or AudioClassificationParameters())
     elif is_audio(kind) or kind in _UNDECLARED:
         try:
             file = await spool(request)
         except OSError as error:
             raise no_room(error) from error
         try:
-            yield _Task(file.file, Parameters())
+            yield _Task(file.file, AudioClassificationParameters())
         finally:
             await file.close()
     else:
@@ -89,22 +93,7 @@ _REQUEST_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         **{kind: {"schema": _RECORDING} for kind in ("audio/*", "video/*", "application/octet-stream")},
-        _JSON: {
-            "schema": {
-                "type": "object",
-                "required": ["inputs"],
-                "additionalProperties": False,
-                "properties": {
-                    "inputs": {
-                        "type": "string",
-                        "format": "byte",
-                        "contentEncoding": "base64",
-                        "description": "The audio file in base64.",
-                    },
-                    "parameters": {"anyOf": [Parameters.model_json_schema(), {"type": "null"}]},
-                },
-            }
-        },
+        _JSON: {"schema": schema_of(AudioClassificationInput, "validation")},
     },
 }
 

@@ -11,7 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.classifying import REFUSALS, ClassifierDep, cancel_on_disconnect, request_id
 from service.api.lines import MEDIA_TYPE, answer_in_lines
-from service.api.openapi import inline_schema
 from service.api.recording import REQUEST_BODY, recording
 from service.audio.formats import FORMATS
 from service.classification.classifier import Classifier
@@ -28,6 +27,7 @@ from service.schemas import (
     ModelCard,
     ProblemLine,
     WindowLine,
+    schema_of,
 )
 
 router = APIRouter()
@@ -52,7 +52,11 @@ RecordingDep = Annotated[BinaryIO, Depends(recording)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 
 
-_LINES_SCHEMA = inline_schema(WindowLine | AnswerLine | ProblemLine)
+_LINES_SCHEMA = schema_of(WindowLine | AnswerLine | ProblemLine)
+_ETAG = {
+    "description": "Not of lines. The same for the same bytes, model and parameters: all but `request_id` is the same.",
+    "schema": {"type": "string"},
+}
 
 
 @router.post(
@@ -62,10 +66,14 @@ _LINES_SCHEMA = inline_schema(WindowLine | AnswerLine | ProblemLine)
     response_model_exclude_none=True,
     tags=["classify"],
     openapi_extra={"requestBody": REQUEST_BODY},
-    responses={200: {"content": {MEDIA_TYPE: {"schema": _LINES_SCHEMA}}}, **responses(*REFUSALS)},
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": _LINES_SCHEMA}}, "headers": {"ETag": _ETAG}},
+        **responses(*REFUSALS),
+    },
 )
 async def classify(
     request: Request,
+    response: Response,
     classifier: ClassifierDep,
     file: RecordingDep,
     options: Annotated[ClassifyOptions, Query()],
@@ -75,6 +83,8 @@ async def classify(
         return await answer_in_lines(request, _lines(classifier, file, options))
     work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)
+    if answer.etag:
+        response.headers["ETag"] = f'"{answer.etag}"'
     return answer.model_copy(update={"request_id": request_id()})
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from service.audio import AudioWarning
 from service.inference.backend import Embeddings, Logits
-from service.inference.engine import Engine
+from service.inference.engine import Engine, WindowResult
 from service.model.artefact import Artefact
 from service.model.familiarity import Features
 from service.schemas import Classification, RecordingWarning, Score, Span
@@ -32,6 +32,15 @@ class WindowScores:
     duration_s: float = 0.0
     analysed_s: float = 0.0
     warnings: list[AudioWarning] = field(default_factory=list)
+
+    def add(self, span: tuple[float, float], result: WindowResult) -> None:
+        """Take the answer to the next window."""
+        self.spans.append(span)
+        self.rows.append(result.probabilities)
+        if result.embedding is not None:
+            self.embeddings.append(result.embedding)
+        if result.logits is not None:
+            self.logits.append(result.logits)
 
 
 def aggregate(

@@ -1,7 +1,7 @@
 """Classifies one recording: admit, decode, infer, aggregate, record. The API and the page both call `classify`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,14 +11,15 @@ from service.audio import Placement, ReadPosition, Window, WindowSpec, timeline_
 from service.classification.admission import Admission, Reservation
 from service.classification.aggregation import WindowScores, aggregate, newest_span
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
+from service.classification.result_cache import ResultCache
 from service.decoding.pool import DecoderPool
 from service.errors import DeadlineExceeded, Draining, InvalidParameter, ModelLoading, ServiceError
 from service.inference.engine import Engine
 from service.metrics import Metrics
 from service.model.familiarity import describe
 from service.runtime import tracing
-from service.runtime.stages import Stage, measured
-from service.schemas import Classification, Span
+from service.runtime.stages import measured
+from service.schemas import Classification, ClassifyOptions, Span
 
 _RETRY_LOADING_S = 5
 
@@ -52,13 +53,27 @@ class ClassificationProgress:
     span: Callable[[int | None], Span]
 
 
-class Classifier:
-    """Classifies recordings once an engine is loaded; before and after, it raises the reason why not."""
+OnProgress = Callable[[ClassificationProgress], None]
 
-    def __init__(self, admission: Admission, decoders: DecoderPool, metrics: Metrics, bounds: Bounds) -> None:
+
+class Classifier:
+    """Classifies recordings once an engine is loaded; before and after, it raises the reason why not.
+
+    results: answers given before; none are kept without it.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        decoders: DecoderPool,
+        metrics: Metrics,
+        bounds: Bounds,
+        results: ResultCache | None = None,
+    ) -> None:
         self._admission = admission
         self._metrics = metrics
         self._bounds = bounds
+        self._results = results
         self._decoders = decoders
         self._engine: Engine | None = None
         self._closed = False
@@ -98,6 +113,8 @@ class Classifier:
         self._metrics.model_loaded(engine.artefact, engine.backend.name)
         self._metrics.speed.set_function(lambda: engine.throughput)
         self._engine = engine
+        if self._results:
+            self._results.clear()
 
     def close(self) -> None:
         """Refuse new requests, and drop windows that have not started."""
@@ -114,9 +131,9 @@ class Classifier:
         max_windows: int | None = None,
         timeline: bool = False,
         embedding: bool = False,
-        on_progress: Callable[[ClassificationProgress], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Classification:
-        """The genre of an audio file.
+        """The genre of an audio file; without `on_progress` one that was told before is told again from `results`.
 
         file: seekable, open until this returns. top_k: how many scores to answer, all by default.
         max_windows: fewer windows than the service's own bound. timeline: analyse the whole recording, end to end.
@@ -125,11 +142,22 @@ class Classifier:
         """
         if embedding and not self.engine.answers_embeddings:
             raise InvalidParameter("This model answers no embedding. Ask without it; /model says why.")
-        with tracing.span("classify"), measured() as seconds:
+        options = ClassifyOptions(top_k=top_k, max_windows=max_windows, timeline=timeline, embedding=embedding)
+        with tracing.span("classify"):
+            if self._results is None or on_progress is not None:
+                return await self._compute(file, options, on_progress)
+            parameters = (options, self._bounds.max_windows, self._bounds.max_analysed_s)
+            compute = partial(self._compute, file, options)
+            return await self._results.answer(file, parameters, lambda: self.engine.reference, compute)
+
+    async def _compute(
+        self, file: BinaryIO, options: ClassifyOptions, on_progress: OnProgress | None = None
+    ) -> Classification:
+        with measured() as seconds:
             async with self._admitted() as (engine, reservation):
-                heard = await self._listen(file, engine, reservation, max_windows, timeline, on_progress)
-            answer = aggregate(engine, heard, top_k, timeline=timeline, embedding=embedding)
-            self._record(answer, seconds)
+                heard = await self._listen(file, engine, reservation, options, on_progress)
+            answer = aggregate(engine, heard, options.top_k, timeline=options.timeline, embedding=options.embedding)
+            self._metrics.answered(answer, seconds)
             tracing.annotate("genre.audio.duration_s", heard.duration_s)
             tracing.annotate("genre.windows", len(heard.rows))
         return answer
@@ -172,15 +200,14 @@ class Classifier:
         file: BinaryIO,
         engine: Engine,
         reservation: Reservation,
-        max_windows: int | None,
-        timeline: bool,
-        on_progress: Callable[[ClassificationProgress], None] | None,
+        options: ClassifyOptions,
+        on_progress: OnProgress | None,
     ) -> WindowScores:
         """Decode and infer window by window, until the recording ends."""
         artefact = engine.artefact
         heard = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
-            placement = self._place(recording.progress, artefact.window, max_windows, timeline)
+            placement = self._place(recording.progress, artefact.window, options)
             reservation.resize(placement.total * artefact.window.length_s, throughput=engine.throughput)
             while (start_s := placement.next(recording.progress)) is not None:
                 if window := await recording.read(start_s):
@@ -197,13 +224,13 @@ class Classifier:
         heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)
         return heard
 
-    def _place(self, position: ReadPosition, window: WindowSpec, max_windows: int | None, timeline: bool) -> Placement:
+    def _place(self, position: ReadPosition, window: WindowSpec, options: ClassifyOptions) -> Placement:
         bounds = self._bounds
-        if timeline:
+        if options.timeline:
             return Placement(
                 timeline_starts(position.duration_s, window.length_s, bounds.max_analysed_s), position, window
             )
-        return Placement.evenly(position, window, min(max_windows or bounds.max_windows, bounds.max_windows))
+        return Placement.evenly(position, window, min(options.max_windows or bounds.max_windows, bounds.max_windows))
 
     async def _read_window(self, file: BinaryIO, engine: Engine, start_s: float) -> Window:
         artefact = engine.artefact
@@ -216,21 +243,7 @@ class Classifier:
 
     async def _infer(self, heard: WindowScores, engine: Engine, window: Window) -> None:
         result = await engine.infer(window.waveform)
-        heard.spans.append((window.start_s, window.end_s))
-        heard.rows.append(result.probabilities)
+        heard.add((window.start_s, window.end_s), result)
         if engine.artefact.familiarity is not None:
             rate = engine.artefact.window.sampling_rate
             heard.features.append(await asyncio.to_thread(describe, window.waveform, rate, result.embedding))
-        if result.embedding is not None:
-            heard.embeddings.append(result.embedding)
-        if result.logits is not None:
-            heard.logits.append(result.logits)
-
-    def _record(self, answer: Classification, seconds: Mapping[Stage, float]) -> None:
-        for stage, spent_s in seconds.items():
-            self._metrics.stage_duration.labels(stage).observe(spent_s)
-        self._metrics.audio_duration.observe(answer.duration_s)
-        self._metrics.predictions.labels(answer.genre, answer.decision).inc()
-        self._metrics.confidence.observe(answer.confidence)
-        for warning in answer.warnings:
-            self._metrics.warnings.labels(warning.code).inc()

@@ -15,10 +15,10 @@ from service.errors import NotReady, ServiceError
 from service.schemas import Classification, Span
 from service.ui.hardening.uploads import upload_dir
 from service.ui.session import PartialAnswer, QueuedUpdate, WaitingLine, listen
-from service.ui.views import answer, multi_upload, results_table, timeline, wording
+from service.ui.views import alike, answer, multi_upload, results_table, timeline, wording
 from service.ui.views import spectrogram as inside
+from service.ui.views.alike import Recording
 from service.ui.views.figures import Pictures
-from service.ui.views.results_table import Result
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +62,13 @@ class Actions:
         )
 
     def remember(
-        self, latest: tuple[str, Classification] | None, results: list[Result]
-    ) -> tuple[list[Result], Any, Any, Any, Any, Any]:
+        self, latest: tuple[str, Classification] | None, results: list[Recording]
+    ) -> tuple[list[Recording], Any, Any, Any, Any, Any]:
         """After `classify`: (results, table, downloads, parts to look into, genres to look for, the place to look)."""
         if latest is None:
             return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
         name, heard = latest
-        results = [*results, results_table.result(name, heard)][-results_table.MOST_RESULTS :]
+        results = _appended(results, alike.classified(_next_number(results), name, heard))
         spans = (heard.timeline or [])[:_MAX_PARTS]
         parts = [
             (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)
@@ -84,7 +84,7 @@ class Actions:
             gr.Accordion(visible=True),
         )
 
-    async def batch(self, results: list[Result], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
+    async def batch(self, results: list[Recording], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
         """Yields (notice, results, table, downloads) after each file."""
         files = multi_upload.files_of(event._data)
         shown_at = -math.inf
@@ -93,23 +93,35 @@ class Actions:
             if path and time.monotonic() - shown_at > _INTERVAL_S:
                 shown_at = time.monotonic()
                 yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
-            row = await self._row(name, path) if path else results_table.failure(name, wording.NOT_SENT)
-            results = [*results, row][-results_table.MOST_RESULTS :]
+            number = _next_number(results)
+            heard = await self._heard(number, name, path) if path else alike.failed(number, name, wording.NOT_SENT)
+            results = _appended(results, heard)
         yield _say(f"Done: {len(files)} files."), results, *self._table(results)
 
-    async def _row(self, name: str, path: str) -> Result:
+    async def _heard(self, number: int, name: str, path: str) -> Recording:
         try:
             with self._opened(path) as (_, file):
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         if isinstance(update, PartialAnswer) and update.finished:
-                            return results_table.result(name, update.answer)
+                            return alike.classified(number, name, update.answer)
         except _Trouble as trouble:
-            return results_table.failure(name, str(trouble))
+            return alike.failed(number, name, str(trouble))
         raise AssertionError("listening ends with an answer or an error")
 
-    def _table(self, results: list[Result]) -> tuple[Any, Any]:
-        return gr.Dataframe(results_table.rows(results), visible=bool(results)), results_table.downloads(results)
+    def _table(self, results: list[Recording]) -> tuple[Any, Any]:
+        rows = [recording.row for recording in results]
+        return gr.Dataframe(results_table.rows(rows), visible=bool(rows)), results_table.downloads(rows)
+
+    def alike(self, results: list[Recording]) -> Any:
+        """What is most like the latest recording."""
+        return _show_alike(results, None)
+
+    def alike_chosen(self, results: list[Recording], event: gr.EventData) -> Any:
+        """What is most like the recording that the visitor chose on the map."""
+        data = event._data
+        number = data.get("number") if isinstance(data, dict) else None
+        return _show_alike(results, number if isinstance(number, int) else None)
 
     async def spectrogram(self, path: str | None, start_s: float | None) -> Any:
         """Computed only when asked, as is `evidence`; both take their turn in the classifier's queue."""
@@ -165,6 +177,19 @@ class Actions:
 
 def _score_of(span: Span, genre: str) -> float:
     return next(score.score for score in span.scores if score.label == genre)
+
+
+def _next_number(results: list[Recording]) -> int:
+    return results[-1].number + 1 if results else 1
+
+
+def _appended(results: list[Recording], recording: Recording) -> list[Recording]:
+    return [*results, recording][-results_table.MOST_RESULTS :]
+
+
+def _show_alike(results: list[Recording], number: int | None) -> Any:
+    html = alike.render(results, number)
+    return gr.HTML(html, visible=bool(html))
 
 
 def _say(text: str, *, alert: bool = False) -> Any:

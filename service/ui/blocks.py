@@ -40,21 +40,12 @@ def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
         gr.Markdown(_INTRODUCTION)
         status = gr.HTML(visible=False)
         timer = gr.Timer(_POLL_S, active=False)
-        results = gr.State([], time_to_live=_VISIT_S)
-        # Both tabs fill the table and the downloads; the second one shows them.
-        table = gr.Dataframe(
-            headers=results_table.HEADERS,
-            label="Results",
-            interactive=False,
-            wrap=True,
-            render=False,
-        )
-        downloads = gr.HTML(render=False)
+        visit = _visit()
         with gr.Tabs():
             with gr.Tab("Listen"):
-                _one_recording(actions, results, table, downloads)
+                _one_recording(actions, visit)
             with gr.Tab("Compare"):
-                _compare(actions, results, table, downloads, max_upload_bytes)
+                _compare(actions, visit, max_upload_bytes)
             with gr.Tab("From code"):
                 _code(blocks)
         blocks.load(actions.readiness, None, [status, timer], **_QUIET)
@@ -75,6 +66,16 @@ class _Recorder:
 
 
 @dataclass(frozen=True)
+class _Visit:
+    """The recordings of a visit and the components that compare them, which both tabs fill and the second one shows."""
+
+    results: gr.State
+    table: gr.Dataframe
+    downloads: gr.HTML
+    alike: gr.HTML
+
+
+@dataclass(frozen=True)
 class _Inside:
     """The components that look inside a recording."""
 
@@ -87,7 +88,13 @@ class _Inside:
     evidence: gr.HTML
 
 
-def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML) -> None:
+def _visit() -> _Visit:
+    table = gr.Dataframe(headers=results_table.HEADERS, label="Results", interactive=False, wrap=True, render=False)
+    alike = gr.HTML(visible=False, js_on_load=scripts.ALIKE, render=False)
+    return _Visit(gr.State([], time_to_live=_VISIT_S), table, gr.HTML(render=False), alike)
+
+
+def _one_recording(actions: Actions, visit: _Visit) -> None:
     latest = gr.State(None, time_to_live=_VISIT_S)
     with gr.Row():
         with gr.Column(min_width=320):
@@ -99,11 +106,11 @@ def _one_recording(actions: Actions, results: gr.State, table: gr.Dataframe, dow
     sections = gr.HTML(visible=False, js_on_load=scripts.TIMELINE)
     inside = _inside()
     shown = [notice, answer, scores, sections, latest]
-    remembered = [results, table, downloads, inside.part, inside.genre, inside.place]
+    remembered = [visit.results, visit.table, visit.downloads, inside.part, inside.genre, inside.place]
     for classified in _classify(actions, recorder, shown):
-        classified.then(actions.remember, [latest, results], remembered, **_QUIET).then(
-            lambda: [gr.HTML(visible=False)] * 2, None, [inside.spectrogram, inside.evidence], **_QUIET
-        )
+        kept = classified.then(actions.remember, [latest, visit.results], remembered, **_QUIET)
+        kept.then(lambda: [gr.HTML(visible=False)] * 2, None, [inside.spectrogram, inside.evidence], **_QUIET)
+        kept.then(actions.alike, visit.results, visit.alike, **_QUIET)
     _look_inside(actions, recorder.audio, inside)
 
 
@@ -178,21 +185,20 @@ def _look_inside(actions: Actions, audio: gr.Audio, inside: _Inside) -> None:
     inside.ask_seconds.click(actions.evidence, [audio, inside.part, inside.genre], inside.evidence, **pictures)
 
 
-def _compare(
-    actions: Actions, results: gr.State, table: gr.Dataframe, downloads: gr.HTML, max_upload_bytes: int
-) -> None:
+def _compare(actions: Actions, visit: _Visit, max_upload_bytes: int) -> None:
     gr.Markdown("Everything heard in this visit. Drop several files together to fill the table row by row.")
     drop = gr.HTML(multi_upload.render(max_upload_bytes), js_on_load=scripts.MULTI_UPLOAD)
     notice = gr.HTML(visible=False)
-    for part in (table, downloads):
+    for part in (visit.table, visit.downloads, visit.alike):
         part.render()  # type: ignore[no-untyped-call]
     drop.upload(
         actions.batch,
-        results,
-        [notice, results, table, downloads],
+        visit.results,
+        [notice, visit.results, visit.table, visit.downloads],
         api_visibility="private",
         **_LISTENS,
-    )
+    ).then(actions.alike, visit.results, visit.alike, **_QUIET)
+    visit.alike.select(actions.alike_chosen, visit.results, visit.alike, **_QUIET)
 
 
 def _code(blocks: gr.Blocks) -> None:

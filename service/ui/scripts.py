@@ -13,6 +13,7 @@ def _function(name: str) -> str:
 
 
 TIMELINE = _read("timeline.js")
+ALIKE = _read("alike.js")
 MULTI_UPLOAD = _read("multi_upload.js")
 MICROPHONE = _read("microphone.js")
 ADDRESS = _function("address.js")

@@ -115,7 +115,8 @@ def _reason(error: ModelLoading | Overloaded) -> str:
 async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> AsyncGenerator[PartialAnswer]:
     outline: list[Peaks] = []
     newest: ClassificationProgress | None = None
-    sampling_rate = classifier.engine.artefact.window.sampling_rate
+    engine = classifier.engine
+    sampling_rate = engine.artefact.window.sampling_rate
 
     def note(progress: ClassificationProgress) -> None:
         nonlocal newest
@@ -123,7 +124,9 @@ async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> 
         if progress.window:
             outline.append(peaks_of(progress.window, sampling_rate, progress.total))
 
-    work = asyncio.create_task(classifier.classify(file, timeline=timeline, on_progress=note))
+    work = asyncio.create_task(
+        classifier.classify(file, timeline=timeline, embedding=engine.answers_embeddings, on_progress=note)
+    )
     try:
         last_shown = 0
         while not (await asyncio.wait({work}, timeout=_INTERVAL_S))[0]:

@@ -47,7 +47,9 @@ def test_axe_finds_nothing_serious(coloured: Page, scheme: Scheme) -> None:
     coloured.get_by_role("img", name="Mel spectrogram").wait_for()
     assert findings(coloured) == []
     screenshot(coloured, f"answer-{scheme}")
+    example(coloured, "jazz")
     tab(coloured, "Compare")
+    coloured.get_by_role("region", name="Find alike").wait_for()
     assert findings(coloured) == []
     screenshot(coloured, f"compare-{scheme}")
     tab(coloured, "From code")

@@ -183,6 +183,32 @@ def test_a_batch_fills_the_table_that_can_be_downloaded(page: Page, tmp_path: Pa
     assert not rows[4]["file"].startswith("=")
 
 
+def test_what_sounds_alike_is_found_on_a_map_with_the_keyboard(page: Page, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("disco.mp3", "disco again.mp3", "metal.mp3", "classical.mp3")]
+    for path in files:
+        path.write_bytes(examples()[path.stem.split()[0]].read_bytes())
+    tab(page, "Compare")
+    section = page.get_by_role("region", name="Find alike")
+    expect(section).to_have_count(0)
+    panel(page).locator("input[type=file][multiple]").set_input_files(files)
+    expect(section.get_by_role("heading")).to_have_text("Most like classical.mp3")
+    points = section.get_by_role("group", name="Map of the recordings").get_by_role("button")
+    expect(points).to_have_count(4)
+    walk_to(page, "button", "disco.mp3: ")
+    page.keyboard.press("Enter")
+    expect(section.get_by_role("heading")).to_have_text("Most like disco.mp3")
+    expect(section.get_by_role("row").nth(1)).to_contain_text("disco again.mp3")
+    expect(section.get_by_role("row").nth(1)).to_contain_text("1.00")
+    # The keyboard goes on from there.
+    expect(section.get_by_role("button", pressed=True)).to_be_focused()
+    screenshot(page, "alike")
+    tab(page, "Listen")
+    example(page, "jazz")
+    answer(page)
+    tab(page, "Compare")
+    expect(section.get_by_role("heading")).to_contain_text("Most like jazz")
+
+
 def download(link: Locator, page: Page) -> str:
     with page.expect_download() as started:
         link.click()

@@ -29,9 +29,9 @@ def application(model_id: Path | str, **settings: Any) -> FastAPI:
     def fail() -> None:
         raise AssertionError("the model did not load")
 
-    return create_app(
-        Settings(model_id=str(model_id), max_upload_mb=MAX_UPLOAD_MB, **settings), on_startup_failure=fail
-    )
+    # Tests send one clip again and again, which is to be classified each time.
+    usual = {"max_upload_mb": MAX_UPLOAD_MB, "result_cache_mb": 0}
+    return create_app(Settings(model_id=str(model_id), **(usual | settings)), on_startup_failure=fail)
 
 
 def wait_until_ready(client: TestClient) -> None:

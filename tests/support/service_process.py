@@ -23,10 +23,11 @@ START_S = 180
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a service: what the tests run in, without settings that happen to be there.
 
-    Without the page, as Gradio takes seconds to import; what needs it asks for `PAGE="true"`.
+    Without the page, as Gradio takes seconds to import; what needs it asks for `PAGE="true"`. No answers are kept, as
+    tests send one clip again and again, which is to be classified each time.
     """
     kept = {"PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY"}
-    usual = {"OMP_NUM_THREADS": "1", "PAGE": "false"}
+    usual = {"OMP_NUM_THREADS": "1", "PAGE": "false", "RESULT_CACHE_MB": "0"}
     return {name: value for name, value in os.environ.items() if name in kept} | usual | settings
 
 

@@ -22,13 +22,12 @@ from service.api.open_inference.schemas import (
     ServerMetadata,
     ServerReady,
 )
-from service.api.openapi import inline_schema
 from service.api.receiving import received
 from service.classification.classifier import Classifier
 from service.classification.several import classify_several
 from service.errors import Draining, InvalidParameter, ModelLoading, ModelNotFound, ServiceError
 from service.problems import responses
-from service.schemas import Classification, ClassifyOptions
+from service.schemas import Classification, ClassifyOptions, schema_of
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 """Routes that need a key, once there are keys."""
@@ -144,7 +143,7 @@ async def _classify(classifier: Classifier, inference: Inference, *, embedding: 
 _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _REQUEST_BODY = {
     "required": True,
-    "content": {"application/json": {"schema": inline_schema(InferenceRequest)}, **_BINARY},
+    "content": {"application/json": {"schema": schema_of(InferenceRequest, "validation")}, **_BINARY},
 }
 
 _NAMED = [Depends(_require_model)]

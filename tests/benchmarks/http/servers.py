@@ -73,7 +73,9 @@ def running(contender: Contender, model: Path, logs: Path) -> Iterator[Server]:
     """The server, ready, while the block runs; what it says goes to a file in `logs`."""
     port = free_port()
     log = logs / f"{contender.module}-{port}.log"
-    environment = dict(os.environ) | {"MODEL_ID": str(model), "PORT": str(port), **contender.settings}
+    # The same few clips are sent again and again: no answers are kept, unless that is what is measured.
+    environment = dict(os.environ) | {"MODEL_ID": str(model), "PORT": str(port), "RESULT_CACHE_MB": "0"}
+    environment |= contender.settings
     with log.open("w") as output:
         started = time.perf_counter()
         process = subprocess.Popen(

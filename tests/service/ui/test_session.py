@@ -37,7 +37,7 @@ def test_listening_ends_with_the_answer_of_the_api(backend: FixedBackend) -> Non
     made = classifier(backend)
     last = heard(made, sweep(7.5))[-1]
     assert last.finished
-    expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True))
+    expected = asyncio.run(made.classify(io.BytesIO(encode(sweep(7.5), "wav")), timeline=True, embedding=True))
     assert last.answer == expected
     assert 0 <= last.peaks[0, 0] < 0.1
     assert 7 < last.peaks[-1, 0] < 7.5
