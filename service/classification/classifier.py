@@ -234,3 +234,4 @@ class Classifier:
         self._metrics.confidence.observe(answer.confidence)
         for warning in answer.warnings:
             self._metrics.warnings.labels(warning.code).inc()
+        self._metrics.recent.add(answer)

@@ -1,4 +1,4 @@
-"""The metrics of the service, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
+"""The metrics of an application, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
 
 from functools import partial
 
@@ -14,6 +14,7 @@ from prometheus_client import (
 )
 
 from service.audio import WARNING_CODES
+from service.metrics.recent import RecentAnswers
 from service.model.artefact import Artefact
 
 _LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -30,6 +31,8 @@ class Metrics:
             collector(registry=registry)
         self._count_requests()
         self._count_answers()
+        self.recent = RecentAnswers()
+        self.registry.register(self.recent)
 
     def _count_requests(self) -> None:
         counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
@@ -95,7 +98,9 @@ class Metrics:
         )
 
     def model_loaded(self, artefact: Artefact, backend: str) -> None:
-        """Name the model that answers, and start its genres at zero so that rates exist from the first request."""
+        """Name the model that answers, forget the answers of others, and start its genres at zero so that rates exist
+        from the first request."""
+        self.recent.begin(artefact)
         self.model_info.clear()
         self.model_info.labels(artefact.model_id, artefact.revision, backend).set(1)
         for genre in artefact.labels:
