@@ -132,7 +132,15 @@ def test_every_variable_of_the_serve_image_is_known() -> None:
 def test_compose_passes_every_setting_and_nothing_unknown() -> None:
     """HOST and PORT belong to the image: another port is a matter of `ports`."""
     environment = set(composed("service")["environment"])
-    assert {name for name in environment if not name.startswith("HF_")} == SETTINGS - {"HOST", "PORT"}
+    assert {name for name in environment if not name.startswith(("HF_", "OTEL_"))} == SETTINGS - {"HOST", "PORT"}
+
+
+def test_compose_passes_the_variables_of_tracing_that_are_documented() -> None:
+    documents = (ROOT / "docs" / "deployment.md").read_text()
+    passed = {name for name in composed("service")["environment"] if name.startswith("OTEL_")}
+    assert passed == set(re.findall(r"OTEL_\w+", documents))
+    arguments = composed("service")["build"]["args"]
+    assert arguments.keys() <= {value.partition("=")[0] for value in values(instructions("Dockerfile.serve"), "ARG")}
 
 
 def test_compose_knows_neither_a_model_nor_a_token() -> None:
