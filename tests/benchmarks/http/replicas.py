@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="music-genre-replicas-") as folder:
         home = Path(folder)
         os.environ |= {"HF_HOME": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
-        save_model(home / "model")
+        save_model(home / "model", in_int8=False)
         sys.stdout.write(f"\n{_measure(home, options.rounds).markdown()}\n")
 
 
