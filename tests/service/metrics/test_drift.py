@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.metrics.drift import drift
+from tests.support.processes import ROOT
 
 
 def test_index_is_the_sum_over_the_bins() -> None:
@@ -22,6 +23,15 @@ def test_bin_that_only_one_side_has_counts_and_one_that_neither_has_does_not() -
 def test_one_genre_alone_cannot_drift() -> None:
     found = drift([300, 0], [1.0, 0.0], 100)
     assert (found.psi, found.by_chance) == (0, 0)
+
+
+@pytest.mark.parametrize(("clips", "told"), [(100, 0.24), (1_000, 0.04)])
+def test_chance_is_what_the_documents_say(clips: int, told: float) -> None:
+    """21.666 is the 99th percentile of the chi-squared distribution with nine degrees of freedom."""
+    found = drift([100] * 10, [0.1] * 10, clips).by_chance
+    assert found == pytest.approx(21.666 * (1 / 1_000 + 1 / clips), rel=0.002)
+    assert round(found, 2) == told
+    assert f"to {told}" in (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

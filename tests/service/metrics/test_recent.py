@@ -11,6 +11,7 @@ from service.metrics.recent import MIN_ANSWERS, WINDOW, RecentAnswers
 from service.model.artefact import Artefact, read_artefact
 from service.model.serving_file import Reference
 from service.schemas import Classification, Decision, ModelReference, RecordingWarning, Score
+from tests.support.processes import ROOT
 
 _REFERENCE = Reference(
     clips=1_000, genres={"blues": 0.5, "jazz": 0.5}, confidence=[0.0] * 5 + [0.5] + [0.0] * 3 + [0.5]
@@ -79,6 +80,13 @@ def test_few_answers_have_a_number_and_nothing_else(artefact: Artefact) -> None:
     assert [(sample.name, sample.value) for metric in registry.collect() for sample in metric.samples] == [
         ("genre_recent_answers", MIN_ANSWERS - 1)
     ]
+
+
+def test_documents_say_how_many_answers_there_are() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert f"look at: {WINDOW:,} at most; below {MIN_ANSWERS} these have no value" in text
+    panels = (ROOT / "deploy" / "grafana" / "dashboards" / "music-genre.json").read_text(encoding="utf-8")
+    assert f"avg(genre_recent_answers) / {WINDOW}" in panels
 
 
 def test_old_answers_are_forgotten(artefact: Artefact) -> None:
