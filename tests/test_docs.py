@@ -87,6 +87,20 @@ def test_places_to_change_things_exist() -> None:
     assert [place for place in places if not (_ROOT / place).exists()] == []
 
 
+def test_capacity_is_worked_out_from_what_was_measured() -> None:
+    """Two cores did so many clips/s, or took so many seconds a clip: clips/s and core, core-hours a million, price."""
+    rows = [line.split("|")[1:-1] for line in _text("docs/capacity.md").splitlines() if " USD |" in line]
+    assert len(rows) >= 4
+    for _, measured, rate, core_hours, price in rows:
+        figure = float(re.findall(r"[\d.]+", measured)[0])
+        assert f"{figure:.2f}" in _text("docs/benchmarks.md") or f"{figure:.3f}" in _text("docs/benchmarks.md")
+        clips_per_s = (figure if "clips/s" in measured else 1 / figure) / 2
+        hours = 1e6 / 3_600 / clips_per_s
+        assert float(rate) == pytest.approx(clips_per_s, abs=0.006)
+        assert float(core_hours.replace(",", "")) == pytest.approx(hours, abs=1)
+        assert float(price.split()[0]) == pytest.approx(hours * 0.04, abs=0.6)
+
+
 def test_readme_is_short() -> None:
     assert len(_text("README.md").splitlines()) <= 150
 

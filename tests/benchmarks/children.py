@@ -7,9 +7,10 @@ from tests.benchmarks.measuring import own_process
 from tests.benchmarks.report import Section
 
 
-def save_model(folder: Path) -> None:
+def save_model(folder: Path, *, in_int8: bool = True) -> None:
+    """Write the model folder, and with `in_int8` one with int8 graphs beside it, which takes minutes."""
     with own_process() as pool:
-        pool.submit(_save_model, folder).result()
+        pool.submit(_save_model, folder, in_int8).result()
 
 
 def one_clip(model: Path, clips: Sequence[bytes], rounds: int) -> Section:
@@ -17,11 +18,12 @@ def one_clip(model: Path, clips: Sequence[bytes], rounds: int) -> Section:
         return pool.submit(_one_clip, model, clips, rounds).result()
 
 
-def _save_model(folder: Path) -> None:
+def _save_model(folder: Path, in_int8: bool) -> None:
     from tests.benchmarks import model
 
     model.save(folder)
-    model.quantised(folder)
+    if in_int8:
+        model.quantised(folder)
 
 
 def _one_clip(folder: Path, clips: Sequence[bytes], rounds: int) -> Section:

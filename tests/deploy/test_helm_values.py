@@ -56,7 +56,7 @@ def test_every_variable_in_the_templates_is_a_setting() -> None:
 
 def test_defaults_that_the_templates_repeat_are_those_of_the_service() -> None:
     repeated = dict(re.findall(r'dig "(\w+)" (\d+)', _templates()))
-    assert repeated.keys() == {"DRAIN_TIMEOUT_S", "STARTUP_DEADLINE_S"}
+    assert repeated.keys() == {"DRAIN_TIMEOUT_S", "STARTUP_DEADLINE_S", "MAX_UPLOAD_MB", "REQUEST_DEADLINE_S"}
     assert {name: float(value) for name, value in repeated.items()} == {
         name: Settings.model_fields[name.lower()].default for name in repeated
     }
@@ -101,6 +101,8 @@ def test_examples_pass_the_schema(values: Path) -> None:
         {"settings": {"MODEL_ID": "you/genre", "LOG_LEVEL": "LOUD"}},
         {"settings": {"MODEL_ID": "you/genre"}, "replica": 3},
         {"settings": {"MODEL_ID": "you/genre"}, "autoscaling": {"by": "memory"}},
+        {"settings": {"MODEL_ID": "you/genre"}, "ingress": {"hosts": ["https://genre.example.com"]}},
+        {"settings": {"MODEL_ID": "you/genre"}, "ingress": {"annotations": {"proxy-body-size": 50}}},
         {"settings": {"MODEL_ID": "you/genre"}, "cache": {"accessMode": "ReadOnlyMany"}},
         {"settings": {"MODEL_ID": "you/genre"}, "resources": {"limits": {"memory": "3 GB"}}},
     ],

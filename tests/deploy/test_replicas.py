@@ -1,6 +1,5 @@
 """Replicas behind Debian's nginx with one cache: a swap, a drain and a restart under load, without a failed request."""
 
-import re
 import time
 from pathlib import Path
 
@@ -12,23 +11,11 @@ from tests.service.reload.test_swap import another_threshold
 from tests.support import nginx
 from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn
-from tests.support.processes import ROOT
-from tests.support.service_process import Service, Start
+from tests.support.service_process import Start
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(nginx.MISSING is not None, reason=str(nginx.MISSING))]
 
 REPLICAS = 3
-
-
-def documented(replicas: list[Service]) -> tuple[str, str]:
-    """The upstream and the location of docs/deployment.md, for these replicas."""
-    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    location, upstream = re.findall(r"```nginx\n(.*?)```", text, re.S)
-    again = re.search(r"`(proxy_next_upstream [^`]*)`", text)
-    assert again
-    servers = "".join(f"server 127.0.0.1:{replica.port};" for replica in replicas)
-    location = location.replace("http://127.0.0.1:8000/", "http://replicas/").replace("location /genre/", "location /")
-    return re.sub(r"(?:\s*server 127\.0\.0\.1:\d+;)+", servers, upstream), location.replace("}", f"{again[1]} }}")
 
 
 def wait_for_answers(load: Load, more: int = 10) -> None:
@@ -54,7 +41,7 @@ def test_replicas_swap_drain_and_come_back_without_a_failed_request(
     replicas = [start(**settings) for _ in range(REPLICAS)]
     for replica in replicas:
         replica.wait_for("/readyz")
-    upstream, site = documented(replicas)
+    upstream, site = nginx.documented([replica.port for replica in replicas])
     with nginx.nginx(tmp_path, site, upstream=upstream) as url, steady_load(url, clients=4) as load:
         new = hub.commit(repo, another_threshold(golden_folder))
         for replica in replicas:

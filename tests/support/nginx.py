@@ -1,15 +1,17 @@
 """Debian's nginx as it comes, with one site of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 
+from tests.support.processes import ROOT
 from tests.support.service_process import free_port
 
 MISSING = None if shutil.which("nginx") else "nginx is missing: apt-get install nginx-light"
@@ -40,6 +42,17 @@ http {{
     }}
 }}
 """
+
+
+def documented(ports: Sequence[int]) -> tuple[str, str]:
+    """The upstream and the location of docs/deployment.md, for replicas at these ports of loopback."""
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    location, upstream = re.findall(r"```nginx\n(.*?)```", text, re.S)
+    again = re.search(r"`(proxy_next_upstream [^`]*)`", text)
+    assert again
+    servers = "".join(f"server 127.0.0.1:{port};" for port in ports)
+    location = location.replace("http://127.0.0.1:8000/", "http://replicas/").replace("location /genre/", "location /")
+    return re.sub(r"(?:\s*server 127\.0\.0\.1:\d+;)+", servers, upstream), location.replace("}", f"{again[1]} }}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a process and all its children hold, read from /proc."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that the process and its living descendants have used."""
+    fields = [stat.split() for one in tree(pid) if (stat := _stat(_PROC / str(one)))]
+    return sum(int(field) for one in fields for field in one[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
 def forget_peaks(pid: int) -> None:
     """`peak_mb` counts from now on."""
     for one in tree(pid):
@@ -48,8 +55,14 @@ def peak_mb(pid: int) -> float:
 
 
 def _parent(process: Path) -> int | None:
+    stat = _stat(process)
+    return int(stat.split()[1]) if stat else None
+
+
+def _stat(process: Path) -> str | None:
+    """What /proc/PID/stat says after the name, from the state on; None of a process that has ended."""
     try:
-        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        return (process / "stat").read_text().rpartition(")")[2]
     except OSError:
         return None
 

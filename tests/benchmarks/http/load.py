@@ -6,13 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import httpx2
 
-from tests.benchmarks.http.servers import Server
-
 _TIMEOUT_S = 300
 _RETRY_S = 0.05
+
+
+class Addressed(Protocol):
+    """A server, or the proxy before several."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass
@@ -34,7 +40,7 @@ class Load:
 
 
 def load(
-    server: Server, clips: Sequence[bytes], clients: int, keep_going: Callable[[], bool], path: str = "/classify"
+    server: Addressed, clips: Sequence[bytes], clients: int, keep_going: Callable[[], bool], path: str = "/classify"
 ) -> Load:
     """Send while `keep_going`, then wait for what is under way. A client that gets 429 obeys its Retry-After."""
     return asyncio.run(_load(f"{server.url}{path}", clips, clients, keep_going))

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 
 import httpx2
@@ -72,6 +74,14 @@ def test_the_docs_describe_every_route_and_error(client: TestClient) -> None:
     assert {"200", "400", "413", "415", "422", "429", "503", "504"} <= responses.keys()
     for status in ("400", "422", "503"):
         assert list(responses[status]["content"]) == ["application/problem+json"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is missing: apt-get install prometheus")
+def test_promtool_finds_no_fault_with_the_metrics(client: TestClient) -> None:
+    assert post(client).status_code == 200
+    metrics = client.get("/metrics").text
+    result = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_metrics_count_requests_stages_and_answers(client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of the service, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
+"""The metrics of an application, in a registry of their own. Seconds and bytes; no label takes unbounded values."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from service.audio import WARNING_CODES
+from service.metrics.recent import RecentAnswers
 from service.model.artefact import Artefact
 from service.runtime.stages import Stage
 from service.schemas import Classification
@@ -33,6 +34,8 @@ class Metrics:
             collector(registry=registry)
         self._count_requests()
         self._count_answers()
+        self.recent = RecentAnswers()
+        self.registry.register(self.recent)
 
     def _count_requests(self) -> None:
         counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
@@ -105,7 +108,9 @@ class Metrics:
         )
 
     def model_loaded(self, artefact: Artefact, backend: str) -> None:
-        """Name the model that answers, and start its genres at zero so that rates exist from the first request."""
+        """Name the model that answers, forget the answers of others, and start its genres at zero so that rates exist
+        from the first request."""
+        self.recent.begin(artefact)
         self.model_info.clear()
         self.model_info.labels(artefact.model_id, artefact.revision, backend).set(1)
         for genre in artefact.labels:
@@ -121,6 +126,7 @@ class Metrics:
         self.confidence.observe(answer.confidence)
         for warning in answer.warnings:
             self.warnings.labels(warning.code).inc()
+        self.recent.add(answer)
 
     def render(self) -> bytes:
         """The Prometheus text format."""
