@@ -18,6 +18,11 @@ def one_clip(model: Path, clips: Sequence[bytes], rounds: int) -> Section:
         return pool.submit(_one_clip, model, clips, rounds).result()
 
 
+def nodes(model: Path, rounds: int) -> list[Section]:
+    with own_process() as pool:
+        return pool.submit(_nodes, model, rounds).result()
+
+
 def _save_model(folder: Path, in_int8: bool) -> None:
     from tests.benchmarks import model
 
@@ -30,3 +35,9 @@ def _one_clip(folder: Path, clips: Sequence[bytes], rounds: int) -> Section:
     from tests.benchmarks.one_clip import one_clip
 
     return one_clip(folder, clips, rounds)
+
+
+def _nodes(folder: Path, rounds: int) -> list[Section]:
+    from tests.benchmarks.nodes import nodes
+
+    return nodes(folder, rounds)

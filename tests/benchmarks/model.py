@@ -49,20 +49,33 @@ def window_flop() -> float:
     Convolutions, projections, attention and feed-forward layers; norms and activations are left out.
     """
     shape = config()
-    samples, channels, flop = round(WINDOW_S * SAMPLING_RATE), 1, 0
-    for width, kernel, stride in zip(shape.conv_dim, shape.conv_kernel, shape.conv_stride, strict=True):
-        samples = (samples - kernel) // stride + 1
-        flop += 2 * samples * channels * width * kernel
-        channels = width
-    frames, hidden = samples, shape.hidden_size
-    flop += 2 * frames * channels * hidden
+    channels, frames, hidden = shape.conv_dim[-1], _frames(), shape.hidden_size
+    flop = 2 * frames * channels * hidden
     flop += 2 * frames * hidden * hidden // shape.num_conv_pos_embedding_groups * shape.num_conv_pos_embeddings
     projections = 4 * 2 * frames * hidden**2
     attention = 2 * 2 * frames**2 * hidden
     feed_forward = 2 * 2 * frames * hidden * shape.intermediate_size
     flop += shape.num_hidden_layers * (projections + attention + feed_forward)
     flop += 2 * frames * hidden * shape.classifier_proj_size
+    return encoder_flop() + flop
+
+
+def encoder_flop() -> float:
+    """Those of the feature encoder."""
+    shape = config()
+    samples, channels, flop = round(WINDOW_S * SAMPLING_RATE), 1, 0
+    for width, kernel, stride in zip(shape.conv_dim, shape.conv_kernel, shape.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+        flop += 2 * samples * channels * width * kernel
+        channels = width
     return float(flop)
+
+
+def _frames() -> int:
+    shape, samples = config(), round(WINDOW_S * SAMPLING_RATE)
+    for kernel, stride in zip(shape.conv_kernel, shape.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
 
 
 def config() -> HubertConfig:

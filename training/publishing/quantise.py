@@ -1,6 +1,6 @@
 """Graphs of the model in int8, made after training, and the proof that they answer as those in floats do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ CALIBRATION_CLIPS = 100
 MAX_ACCURACY_DROP = 0.005
 MIN_AGREEMENT = 0.99
 
+KEPT = (r".*layer_norm.*", r".*(first|conv_layers\.0)\.conv.*", r".*(model\.projector|classifier).*")
+"""Names of operations that stay in floats: norms, the first convolution and the head (docs/decisions/int8.md)."""
+
 Windows = npt.NDArray[np.float32]
 """float32 (windows, samples), normalised."""
 
@@ -52,21 +55,26 @@ class Comparison:
         )
 
 
-def quantise(graphs: Graphs, folder: Path, clips: datasets.Dataset, window: WindowSpec) -> Graphs:
-    """Write the graphs with weights and activations in 8 bits where that is known to be safe (NNCF's post-training
-    quantisation) into a folder; the ranges are measured on a window of each clip, as it comes to each graph."""
+def quantise(
+    graphs: Graphs, folder: Path, clips: datasets.Dataset, window: WindowSpec, *, kept: Sequence[str] = KEPT
+) -> Graphs:
+    """Write the graphs with weights and activations in 8 bits (NNCF's post-training quantisation) into a folder; the
+    ranges are measured on a window of each clip, as it comes to each graph.
+
+    kept: regular expressions of the names of operations that stay in floats.
+    """
     folder.mkdir()
-    windows = [windows[0] for windows in _windows(clips, window, 1, "Measuring ranges")]
+    windows = [windows[0] for windows in windows_of(clips, window, 1, "Measuring ranges")]
     if isinstance(graphs, WholeGraph):
         made = WholeGraph.inside(folder)
-        _quantise(graphs.graph, made.graph, [window[None] for window in windows])
+        _quantise(graphs.graph, made.graph, [window[None] for window in windows], kept)
         return made
     tiled = TiledGraphs.inside(folder)
     tiling = Tiling.load(graphs.tiling)
     tiling.save(tiled.tiling)
-    _quantise(graphs.encoder, tiled.encoder, [_middle_tile(tiling, window) for window in windows])
+    _quantise(graphs.encoder, tiled.encoder, [_middle_tile(tiling, window) for window in windows], kept)
     encoder = TiledEncoder(graphs, window.samples, torch.get_num_threads(), "f32")
-    _quantise(graphs.transformer, tiled.transformer, [encoder.features(window) for window in windows])
+    _quantise(graphs.transformer, tiled.transformer, [encoder.features(window) for window in windows], kept)
     return tiled
 
 
@@ -79,7 +87,7 @@ def compare(float32: Graphs, int8: Graphs, clips: datasets.Dataset, window: Wind
         for name, (graphs, precision) in ways.items()
     }
     answers: dict[str, list[int]] = {name: [] for name in runners}
-    for windows in _windows(clips, window, DEFAULT_MAX_WINDOWS, "Comparing"):
+    for windows in windows_of(clips, window, DEFAULT_MAX_WINDOWS, "Comparing"):
         for name, runner in runners.items():
             logits, _ = runner.infer(windows)
             answers[name].append(int(calibrated_probabilities(logits, 1.0).mean(axis=0).argmax()))
@@ -91,17 +99,19 @@ def compare(float32: Graphs, int8: Graphs, clips: datasets.Dataset, window: Wind
     )
 
 
-def _quantise(graph: Path, made: Path, inputs: list[Any]) -> None:
+def _quantise(graph: Path, made: Path, inputs: list[Any], kept: Sequence[str]) -> None:
     # NNCF makes cores of its own, and `service.model.graphs.core` says why these must not come and go in this thread.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(_quantise_here, graph, made, inputs).result()
+        thread.submit(_quantise_here, graph, made, inputs, kept).result()
 
 
-def _quantise_here(graph: Path, made: Path, inputs: list[Any]) -> None:
+def _quantise_here(graph: Path, made: Path, inputs: list[Any], kept: Sequence[str]) -> None:
     # It takes seconds to import.
     import nncf
 
-    model = nncf.quantize(CORE.read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs))
+    # Each graph holds a part of what is kept.
+    scope = nncf.IgnoredScope(patterns=list(kept), validate=False)
+    model = nncf.quantize(CORE.read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=scope)
     openvino.save_model(model, made, compress_to_fp16=False)
 
 
@@ -112,7 +122,7 @@ def _middle_tile(tiling: Tiling, window: npt.NDArray[np.float32]) -> Any:
     return (tiles[len(tiles) // 2][1][None, None], *scales)
 
 
-def _windows(clips: datasets.Dataset, window: WindowSpec, max_windows: int, title: str) -> Iterator[Windows]:
+def windows_of(clips: datasets.Dataset, window: WindowSpec, max_windows: int, title: str) -> Iterator[Windows]:
     """The windows of each clip, as the service cuts them."""
     for audio in tqdm(clips["audio"], desc=title, unit="clip"):
         recording = read_recording(open_clip(audio), window, max_windows=max_windows)

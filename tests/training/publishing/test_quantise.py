@@ -50,6 +50,20 @@ def test_the_service_runs_the_int8_graph(finished: Path) -> None:
     assert [artefact.labels[row.argmax()] for row in backend.infer(windows).probabilities] == ["tone", "noise"]
 
 
+def test_first_convolution_norms_and_head_stay_in_floats(finished: Path) -> None:
+    folder = finished / "model" / INT8_GRAPH_FOLDER
+    in_8_bits: dict[str, bool] = {}
+    for name in ("encoder.xml", "transformer.xml"):
+        for node in CORE.read_model(folder / name).get_ordered_ops():
+            if node.get_type_name() in {"Convolution", "GroupConvolution", "MatMul", "MVN"}:
+                source = node.input_value(0).get_node().get_type_name()
+                in_8_bits[node.get_friendly_name()] = source == "FakeQuantize"
+    kept = {name for name in in_8_bits if any(part in name for part in ("first.conv", "layer_norm", "classifier"))}
+    assert len(kept) >= 4
+    assert not any(in_8_bits[name] for name in kept)
+    assert any(in_8_bits.values())
+
+
 def test_the_card_says_what_was_compared(finished: Path) -> None:
     card = (finished / "model" / "README.md").read_text()
     assert card.count("## In 8 bits") == 1

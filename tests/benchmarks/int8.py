@@ -1,0 +1,132 @@
+"""Int8 graphs with this and that left in floats: `python -m tests.benchmarks.int8 MODEL [--clips-per-genre N]`.
+
+MODEL is a folder that was trained on synthetic music, such as runs/demo/model, or `random` for DistilHuBERT's full size
+with random weights, whose accuracy says nothing. Ranges come from clips of its training, figures from unseen ones.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import datasets
+import numpy as np
+
+from service.model.artefact import Artefact, read_artefact
+from service.model.graphs.locate import locate
+from service.model.graphs.runner import Array, GraphRunner, best_precision
+from service.model.layout import Graphs
+from service.runtime.resources import available_cpus
+from tests.benchmarks import model
+from tests.benchmarks.measuring import interleaved, median
+from tests.benchmarks.report import Row, Section
+from training.publishing.quantise import CALIBRATION_CLIPS, KEPT, quantise, windows_of
+from training.synthetic.render import GENRES, encode, render
+
+_UNSEEN_SEED = 3_000_000
+_CLIP_S = 7.0
+
+_NORMS, _FIRST, _HEAD = KEPT
+_PROJECTION = r".*feature_projection\.projection.*"
+_POSITIONS = r".*pos_conv_embed.*"
+_ATTENTION = r".*attention.*"
+_LAYERS = r".*encoder\.layers.*"
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "first convolution": (_FIRST,),
+    "norms": (_NORMS,),
+    "norms, first convolution": (_NORMS, _FIRST),
+    "norms, first convolution, feature projection": (_NORMS, _FIRST, _PROJECTION),
+    "norms, first convolution, positional convolution": (_NORMS, _FIRST, _POSITIONS),
+    "norms, first convolution, attention": (_NORMS, _FIRST, _ATTENTION),
+    "norms, first convolution, head": (_NORMS, _FIRST, _HEAD),
+    "norms, first convolution, all behind the feature encoder": (
+        *(_NORMS, _FIRST, _PROJECTION, _POSITIONS, _LAYERS, _HEAD),
+    ),
+}
+"""What stays in floats, and the regular expressions of the names of its operations."""
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a model folder, such as runs/demo/model, or `random`")
+    parser.add_argument("--clips-per-genre", type=int, default=20, help="unseen synthetic clips (20)")
+    parser.add_argument("--rounds", type=int, default=9, help="of the timing (9)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="music-genre-int8-") as scratch:
+        folder = Path(options.model)
+        if options.model == "random":
+            folder = Path(scratch, "model")
+            model.save(folder)
+        artefact = read_artefact(folder, model_id=folder.name, revision=None)
+        section = _measure(artefact, Path(scratch), options.clips_per_genre, options.rounds)
+    print(section.markdown())  # noqa: T201
+
+
+def _measure(artefact: Artefact, scratch: Path, clips_per_genre: int, rounds: int) -> Section:
+    graphs = locate(artefact).graphs
+    ranged = _clips(0, -(-CALIBRATION_CLIPS // len(GENRES)))
+    runners = {"everything (float32)": _runner(artefact, graphs, "f32")}
+    for number, (name, kept) in enumerate(VARIANTS.items()):
+        made = quantise(graphs, scratch / f"int8-{number}", ranged, artefact.window, kept=kept)
+        runners[name] = _runner(artefact, made, best_precision())
+    unseen = _clips(_UNSEEN_SEED, clips_per_genre)
+    windows = list(windows_of(unseen, artefact.window, 1, "Comparing"))
+    answers = {name: [runner.infer(window) for window in windows] for name, runner in runners.items()}
+    seconds = interleaved({name: _infer(runner, windows[0]) for name, runner in runners.items()}, rounds)
+    labels = [artefact.labels.index(genre) if genre in artefact.labels else -1 for genre in GENRES]
+    references = np.repeat(labels, clips_per_genre)
+    exact = answers["everything (float32)"]
+    rows = [
+        _row(artefact, name, found, exact, references) | {"ms a window": 1_000 * (median(seconds[name]) or 0.0)}
+        for name, found in answers.items()
+    ]
+    return Section(
+        f"int8 with parts in floats: {artefact.model_id}",
+        rows,
+        [f"{len(windows)} unseen synthetic clips, a window of {artefact.window.length_s:g} s of each."],
+    )
+
+
+def _row(
+    artefact: Artefact,
+    name: str,
+    found: list[tuple[Array, Array | None]],
+    exact: list[tuple[Array, Array | None]],
+    references: np.ndarray,
+) -> Row:
+    scores, expected = (artefact.probabilities(np.concatenate([logits for logits, _ in of])) for of in (found, exact))
+    embeddings, right = (np.concatenate([vector for _, vector in of if vector is not None]) for of in (found, exact))
+    best = scores.argmax(axis=1)
+    return {
+        "in floats": name,
+        "accuracy": float(np.mean(best == references)),
+        "same genre": float(np.mean(best == expected.argmax(axis=1))),
+        "scores off by, mean": float(np.abs(scores - expected).mean()),
+        "at most": float(np.abs(scores - expected).max()),
+        "embedding off by": float(np.linalg.norm(embeddings - right) / np.linalg.norm(right)),
+    }
+
+
+def _runner(artefact: Artefact, graphs: Graphs, precision: str) -> GraphRunner:
+    return GraphRunner(graphs, artefact.window.samples, available_cpus(), precision)
+
+
+def _infer(runner: GraphRunner, windows: Array) -> Callable[[int], object]:
+    return lambda _: runner.infer(windows)
+
+
+def _clips(first_seed: int, count: int) -> datasets.Dataset:
+    return datasets.Dataset.from_list(list(_rendered(first_seed, count)))
+
+
+def _rendered(first_seed: int, count: int) -> Iterator[dict[str, object]]:
+    for genre in GENRES:
+        for seed in range(first_seed, first_seed + count):
+            yield {"audio": {"bytes": encode(render(genre, seed, _CLIP_S)), "path": None}, "genre": genre}
+
+
+if __name__ == "__main__":
+    main()
