@@ -47,7 +47,7 @@ class Parameters(BaseModel):
     function_to_apply: Literal["softmax", "sigmoid", "none"] | None = Field(
         None,
         description="Left out, or the model's own (`sigmoid` if it tells several genres, else `softmax`): the scores "
-        "of `/classify`. Any other, `none` (plain logits) too, applies to the mean logits, which are not calibrated.",
+        "of `/classify`. Any other, also `none` (plain logits), applies to the mean logits, which are not calibrated.",
     )
 
 

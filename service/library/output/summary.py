@@ -1,4 +1,4 @@
-"""Sums an output up: by genre, by error, the slowest files; and writes it as CSV for people."""
+"""Summarises an output by genre, error and slowest files; and writes it as CSV for people."""
 
 import csv
 import heapq
