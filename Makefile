@@ -43,7 +43,7 @@ $(DEMO)/model/README.md: | env
 $(DEMO)/clips: | env
 	$(BIN)/python -m training.synthetic $@ --clips_per_genre 1 --duration_s 10 --first_seed 1000000
 
-check: env ## Lint, format check, types and the walls between the packages.
+check: env ## Lint, format check, types and the import rules between packages.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""Wires the parts of the service together: `create_app`. Settings are read here and in `__main__` only."""
+"""Builds the service from its parts: `create_app`."""
 
 import asyncio
 import logging

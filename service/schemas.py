@@ -83,7 +83,7 @@ class Classification(BaseModel):
     )
     duration_s: float = Field(description="Length of the recording in seconds.")
     analysed_s: float = Field(description="How many of those seconds the model was shown.")
-    warnings: list[RecordingWarning] = Field([], description="What makes the recording hard to judge; mostly nothing.")
+    warnings: list[RecordingWarning] = Field([], description="What makes the recording hard to judge; usually empty.")
     timeline: list[Span] | None = Field(
         None, description="Only when asked for. Windows end to end; silent ones are left out."
     )
@@ -107,7 +107,7 @@ class TrainedOn(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(description="Of the data set.", examples=["marsyas/gtzan"])
+    name: str = Field(description="Name of the data set.", examples=["marsyas/gtzan"])
     synthetic: bool = Field(
         False, description="Whether a program composed the music: the model knows no real recordings."
     )
@@ -120,7 +120,7 @@ class ModelCard(BaseModel):
     revision: str
     backend: str
     backend_note: str | None = Field(
-        description="Why the model is not computed in the best way that machine and service have; mostly nothing."
+        description="Why a slower backend or graph is used than this machine could run; usually null."
     )
     embedding: bool = Field(description="Whether answers can have an embedding.")
     familiarity: bool = Field(description="Whether answers warn of recordings unlike the music of the training.")
@@ -134,7 +134,7 @@ class ModelCard(BaseModel):
     )
     trained_on: TrainedOn | None = Field(description="Its training data, if the repo says so.")
     stale_since: AwareDatetime | None = Field(
-        description="Since when the Hub does not say whether this is the newest commit; mostly nothing."
+        description="Since when the Hub does not say whether this is the newest commit; usually null."
     )
     defaulted: list[str] = Field(description="Which of these the repo does not say, so that a default is used.")
 
@@ -212,4 +212,4 @@ class EndpointInfo(BaseModel):
     model_id: str
     model_sha: str = Field(description="Commit of the model repo.")
     model_pipeline_tag: Literal["audio-classification"]
-    version: str = Field(description="Of the service.")
+    version: str = Field(description="Version of the service.")

@@ -27,8 +27,8 @@ def is_service_link(value: object) -> bool:
 
 
 class Settings(BaseSettings):
-    """Read once, in `__main__`; every other module receives plain values. HF_TOKEN, HF_HOME and HF_ENDPOINT are read
-    by `huggingface_hub` itself."""
+    """The settings of a process, from its environment. Only the modules that wire the service read them (pyproject.toml
+    lists these); all others receive plain values. `huggingface_hub` itself reads HF_TOKEN, HF_HOME and HF_ENDPOINT."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -89,7 +89,8 @@ class Settings(BaseSettings):
     """Processes that decode uploads, of 50 MB each; 0 for one a core, at least 2 and at most 8."""
 
     max_batch: Annotated[int, Field(ge=0, le=1_024)] = 0
-    """Windows computed together; 0 for what is best on the device: 1 on a CPU, 16 on a GPU."""
+    """Windows computed together; 0 for what is best on the device: 1 on a CPU, 4 with 8 threads or more, 16 on a
+    GPU."""
 
     max_batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
     """Milliseconds that a batch which is not full waits for more windows."""

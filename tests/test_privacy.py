@@ -39,7 +39,7 @@ def calls(tmp_path: Path) -> Path:
     return tmp_path / "calls"
 
 
-def test_calls_are_noted(calls: Path, tmp_path: Path) -> None:
+def test_helper_records_a_dns_lookup(calls: Path, tmp_path: Path) -> None:
     """Or the tests below would prove nothing."""
     code = "import socket; socket.getaddrinfo('a.invalid', 443)"
     subprocess.run([sys.executable, "-c", code], env=environment(PYTHONPATH=str(tmp_path)), check=False)

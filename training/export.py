@@ -1,7 +1,7 @@
-"""The inference graphs that travel in the model repo, so that serving converts nothing.
+"""Writes the inference graphs of a model folder, so that serving converts nothing.
 
-Training writes them. After training, `python -m training.export runs/gtzan --int8` adds such in 8 bits, if these answer
-as those in floats do.
+Training calls this. After training, `python -m training.export runs/gtzan --int8` adds graphs in 8 bits, if they answer
+as those in float32 do.
 """
 
 import argparse

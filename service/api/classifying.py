@@ -1,4 +1,5 @@
-"""What all ways to classify share: the parts of the application that a route needs, and the end with the client."""
+"""Shared by all ways to classify: the parts of the application that a route needs, and the end of work for a client
+that disconnects."""
 
 import asyncio
 from collections.abc import Coroutine

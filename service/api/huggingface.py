@@ -29,7 +29,7 @@ _JSON = "application/json"
 # What curl declares for `--data-binary`, as the documentation of the Hub shows it.
 _UNDECLARED = {"", "application/x-www-form-urlencoded"}
 
-# Besides the recording.
+# Bytes of JSON besides the recording.
 _MAX_JSON_BYTES = 64_000
 
 _HOW = (
@@ -46,8 +46,8 @@ class AudioClassificationParameters(BaseModel):
     top_k: int | None = Field(None, ge=1, description="How many scores to answer; all by default.")
     function_to_apply: Literal["softmax", "sigmoid", "none"] | None = Field(
         None,
-        description="That of the model (`sigmoid` where it tells several genres, `softmax` else) answers the scores of "
-        "`/classify`, as does none at all. Others are applied to the mean logits, which are not calibrated.",
+        description="Left out, or the model's own (`sigmoid` if it tells several genres, else `softmax`): the scores "
+        "of `/classify`. Any other, also `none` (plain logits), applies to the mean logits, which are not calibrated.",
     )
 
 

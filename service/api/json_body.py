@@ -21,9 +21,9 @@ _LONG = 1_024
 MAX_RECORDINGS = 64
 """How many recordings the body of a request may hold."""
 
-# What a string holds up to its end, the end of a chunk, or an escape that the chunk cuts.
+# Matches the content of a string up to its end, the end of a chunk, or an escape that the chunk cuts.
 _CONTENT = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
-# What stands between two strings, brackets, braces or colons.
+# Matches the bytes between two strings, brackets, braces or colons.
 _PLAIN = re.compile(rb'[^"\[\]{}:]*+')
 
 _BLANKS = b" \t\r\n"
@@ -44,7 +44,8 @@ class JsonBody:
     def __init__(self, max_bytes: int) -> None:
         self.files: list[BinaryIO] = []
         self._max_bytes = max_bytes
-        # Stands in the document for what is in a file; behind it, which of the two it was, and the file's number.
+        # Placeholder in the document for a value that is in a file; its kind (_STRING or _LIST) and the file's number
+        # follow.
         self._mark = secrets.token_hex(8)
         self._rest = bytearray()
         self._is_inside = False

@@ -60,7 +60,7 @@ class _LinesResponse(Response):
         except ServiceError as error:
             await _send_problem(scope, send, error)
         except Exception:
-            logger.exception("unforeseen error")
+            logger.exception("unforeseen error after the first line of an answer")
             await _send_problem(scope, send, InternalError())
         await send({"type": "http.response.body"})
 

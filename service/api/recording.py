@@ -23,7 +23,7 @@ MAX_BATCH_FILES = 64
 
 # Fields that are no file are kept in memory.
 _FORM_LIMITS = {"max_fields": 10, "max_part_size": 10_000}
-# One is wanted.
+# Files that a form may hold before it is refused for that; `recording` takes one.
 _MAX_FILES = 10
 
 # Enough to tell text from a recording, whose header has a NUL or bytes that are no UTF-8.

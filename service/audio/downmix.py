@@ -25,7 +25,7 @@ _BLOCK_S = 0.1
 _CANCELLED = 0.5
 # Energy that may lie in cancelled blocks before the mix is given up: wide stereo has a few of them.
 _MAX_CANCELLED_SHARE = 0.1
-# 1 dB.
+# Amplitude, relative to the loudest channel, from which on a channel counts as equally loud: 1 dB less.
 _AS_LOUD = 0.8
 
 

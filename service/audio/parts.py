@@ -14,9 +14,10 @@ from service.audio.formats import JOINTS
 from service.audio.pcm_header import measure
 
 MAX_PARTS = 1_000
-"""Parts of a file at most. The last one holds what follows, of which not all may be heard: it counts as cut short."""
+"""Maximum number of parts of a file. The last one holds what follows, of which not all may be heard: it counts as cut
+short."""
 
-# People have one tag, or two. What has more is left to the decoder.
+# Maximum number of tags that are skipped. Real files have one or two; one with more is left to the decoder.
 _MAX_TAGS = 100
 # A recording takes more; what looks like another beginning in so few bytes is a second track of the first.
 _MIN_PART_BYTES = 512

@@ -1,1 +1,1 @@
-"""Classifies one recording: admission, the windows that are heard, and the answer made of them."""
+"""Classifies recordings: admission, windows, aggregation, several at a time; golden clips, and the swap of models."""

@@ -46,11 +46,11 @@ class WindowScores:
 def aggregate(
     engine: Engine, heard: WindowScores, top_k: int | None, *, timeline: bool, embedding: bool = False
 ) -> Classification:
-    """The mean over all windows, of which there is at least one, and with `timeline` each of them."""
+    """The answer: mean probabilities of all windows, at least one, and with `timeline` those of each window."""
     artefact = engine.artefact
     scores = _scores(artefact, np.mean(heard.rows, axis=0))
     best = scores[0]
-    genres = _told(artefact, scores)
+    genres = _over_threshold(artefact, scores)
     is_told = best.score >= artefact.confidence_threshold if genres is None else bool(genres)
     unfamiliar = _unfamiliar(artefact, heard)
     return Classification(
@@ -80,7 +80,7 @@ def _unfamiliar(artefact: Artefact, heard: WindowScores) -> list[AudioWarning]:
     return [AudioWarning("unfamiliar", "It sounds unlike the music that the model learnt from, so do not rely on it.")]
 
 
-def _told(artefact: Artefact, scores: list[Score]) -> list[str] | None:
+def _over_threshold(artefact: Artefact, scores: list[Score]) -> list[str] | None:
     """The genres that reach their threshold, best first; None of a model that tells one."""
     if artefact.thresholds is None:
         return None

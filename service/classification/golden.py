@@ -28,7 +28,8 @@ async def check_golden_clips(engine: Engine, decoders: DecoderPool) -> None:
     started = time.perf_counter()
     precision = golden.precision_of(engine.backend.name)
     differences = [
-        golden.compare(artefact, clip, await _hear(engine, decoders, clip), precision) for clip in artefact.golden.clips
+        golden.compare(artefact, clip, await _scores_of(engine, decoders, clip), precision)
+        for clip in artefact.golden.clips
     ]
     logger.info(
         "golden clips passed",
@@ -42,7 +43,7 @@ async def check_golden_clips(engine: Engine, decoders: DecoderPool) -> None:
     )
 
 
-async def _hear(engine: Engine, decoders: DecoderPool, clip: GoldenClip) -> golden.Scores:
+async def _scores_of(engine: Engine, decoders: DecoderPool, clip: GoldenClip) -> golden.Scores:
     artefact = engine.artefact
     file = await asyncio.to_thread(golden.read_clip, artefact, clip)
     rows = []
@@ -54,6 +55,6 @@ async def _hear(engine: Engine, decoders: DecoderPool, clip: GoldenClip) -> gold
                     rows.append((await engine.infer(window.waveform)).probabilities)
         recording.progress.require_sound()
     except AudioError as error:
-        raise golden.unheard(artefact, clip, error.detail) from error
+        raise golden.clip_error(artefact, clip, error.detail) from error
     scores: golden.Scores = np.mean(rows, axis=0)
     return scores

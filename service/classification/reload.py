@@ -27,7 +27,7 @@ Outcome = Literal["swapped", "unchanged"]
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A model that has proven itself. head: what named the state of the repo that it was loaded from."""
+    """A model that has passed its checks. head: identifies the state of the repo that it was loaded from."""
 
     head: str
     snapshot: "Snapshot"

@@ -59,5 +59,5 @@ async def _classify(classifier: Classifier, index: int, file: BinaryIO, options:
         except ServiceError as error:
             return index, error
         except Exception:
-            logger.exception("unforeseen error")
+            logger.exception("unforeseen error in a batch")
             return index, InternalError()

@@ -22,11 +22,11 @@ from service.runtime.stages import stage
 
 logger = logging.getLogger(__name__)
 
-# Two hours of mp3 take under 2 s to open and read.
+# Maximum CPU time of a step. Two hours of mp3 take under 2 s to open and read.
 _STEP_CPU_S = 15
-# A step of a client that has left is worth waiting for: a new process costs half a second of a core.
+# Time given to the step of a client that has left, as a new process costs half a second of a core.
 _GRACE_S = 1.0
-# Starting takes half a second on a core of its own.
+# Time given to a process to start, which takes half a second on a core of its own.
 _START_S = 30.0
 # Attempts at a step whose process is killed from outside, also while it starts.
 _ATTEMPTS = 3

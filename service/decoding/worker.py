@@ -40,10 +40,11 @@ LENGTH = struct.Struct("!I")
 # Bytes of address space, the libraries included, which take 200 MB. A window of 30 s at 768 kHz needs 300 MB more.
 _MEMORY_BYTES = 768 << 20
 
-# The socket, standard output and error, and the upload: while it is open, no other file and no connection can be.
+# The socket, standard output and error, and the upload: while it is open, no other file or connection can be opened.
 _DESCRIPTORS = 4
 
-# Between the event loop, which answers health checks, and inference, which waits for windows.
+# Niceness of decoders: behind the event loop, which answers health checks, but before inference, which waits for
+# windows.
 _NICENESS = 5
 
 _WARM_UP_RATE = 44_100

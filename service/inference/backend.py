@@ -21,7 +21,7 @@ Embeddings = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model says of n windows.
+    """The outputs of a model for n windows.
 
     embeddings: None of a model without one linear classifier, and of graphs that earlier versions exported.
     logits: None of a backend that answers none.

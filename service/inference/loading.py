@@ -1,4 +1,4 @@
-"""The way to a loaded engine: pull the model repo, read its contract, load and warm the model."""
+"""Loads an engine: pulls the model repo, reads its contract, loads and warms the model."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# NVIDIA's, AMD's, and that of Windows' Linux.
+# Device files of the drivers of NVIDIA, AMD and WSL.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _GPU_BYTES = 1 << 30
 
@@ -32,7 +32,7 @@ class ModelLoader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Bars are no log lines, and the client's own handler writes none that are JSON.
+        # Progress bars and the lines of the client's own log handler would break a log in JSON.
         disable_progress_bars()
         logging.getLogger("huggingface_hub").handlers.clear()
 
@@ -54,7 +54,7 @@ class ModelLoader:
 
     def load(self, snapshot: Snapshot) -> Engine:
         """Load the model until it can answer. Raises StartupError, which says what to change."""
-        # Health checks come first, here too.
+        # Health checks must not wait for loading.
         lower_priority()
         settings = self._settings
         name = settings.model_id if snapshot.commit else _name(snapshot.folder)

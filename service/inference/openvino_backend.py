@@ -14,8 +14,8 @@ _WHOLE = (
 )
 
 _PIPELINED_THREADS = 8
-"""From so many threads on, windows are worth computing together. With 16 threads this makes 8 windows 1.15 times as
-fast, with 2 and 4 no faster (`python -m tests.benchmarks.tiles`)."""
+"""Number of threads from which on windows are worth computing together. With 16 threads this makes 8 windows 1.15 times
+as fast, with 2 and 4 no faster (`python -m tests.benchmarks.tiles`)."""
 
 _PIPELINED_WINDOWS = 4
 
@@ -40,6 +40,6 @@ class OpenVINOBackend:
             ) from error
 
     def infer(self, windows: Windows) -> Outputs:
-        """See `Backend.infer`."""
+        """Compute the outputs of windows, as `Backend.infer` says."""
         logits, embeddings = self._runner.infer(windows)
         return Outputs(self._artefact.probabilities(logits), embeddings, logits)

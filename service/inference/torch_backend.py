@@ -28,7 +28,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def infer(self, windows: Windows) -> Outputs:
-        """See `Backend.infer`."""
+        """Compute the outputs of windows, as `Backend.infer` says."""
         inputs = torch.from_numpy(windows).to(self._device, self._dtype)
         logits, *embeddings = (output.float().cpu().numpy() for output in self._model(inputs))
         return Outputs(self._artefact.probabilities(logits), embeddings[0] if embeddings else None, logits)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 when all is done, 1 where something must be changed, 2 for a wrong option, 130 after Ctrl-C."""
+    """The exit code: 0 when all is done, 1 where something must be changed, 2 for a wrong option, 130 after Ctrl-C, 143
+    after SIGTERM."""
     options = parse(arguments)
     missing = [name for name in ("pyarrow", "ray") if importlib.util.find_spec(name) is None]
     if missing and not (options.summary and "pyarrow" not in missing):

@@ -30,8 +30,9 @@ _DECODING_S = 60.0
 class Job:
     """What an actor is told; plain values, which travel to other machines.
 
-    model_id, revision: the model, pinned. threads: for inference, as many as the actor has cores. max_windows: analysed
-    of a recording. max_batch: 0 for what is best on the device.
+    model_id, model_revision: what to pull. revision: the commit, or the hash of a local folder, that the worker must
+    then have. threads: for inference, as many as the actor has cores. max_windows: analysed of a recording. max_batch:
+    0 for what is best on the device.
     """
 
     model_id: str

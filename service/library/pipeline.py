@@ -18,8 +18,8 @@ from service.library.recordings.problems import LibraryError
 from service.library.recordings.reading import hash_of
 from service.runtime.resources import available_cpus
 
-# Rows of a block, which is the work that an actor is given at a time: enough that handing it over costs nothing beside
-# it, and few enough that all actors end together.
+# Rows of a block, which is the work that an actor is given at a time: enough that handing it over costs little, and few
+# enough that all actors finish at about the same time.
 _BLOCKS_PER_ACTOR = 50
 _MIN_BLOCK = 8
 _MAX_BLOCK = 128

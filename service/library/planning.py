@@ -13,7 +13,8 @@ Changed = Callable[[list[str]], set[str]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. todo: paths to classify. again: those of them that have a row, which must go. done: the rest."""
+    """The work of a run. todo: paths to classify. again: the subset of `todo` that already has a row, which is removed
+    first. done: the number of all other recordings."""
 
     todo: list[str]
     again: set[str]

@@ -1,4 +1,4 @@
-"""One run: what is to be done, doing it, writing it down, and telling how it went."""
+"""Runs the command: plans, classifies, writes the parts and prints the summary."""
 
 import signal
 import sys
@@ -71,18 +71,18 @@ def _do(options: Options, parts: Parts, job: Job, provenance: Provenance) -> Non
         stack.enter_context(_signals_end())
         if options.content:
             _start_ray(stack)
-        todo = _plan(options, parts, job)
-        sys.stderr.write(f"{len(todo.todo):,} recordings to classify, {todo.done:,} done before.\n")
-        if not todo.todo:
+        work = _plan(options, parts, job)
+        sys.stderr.write(f"{len(work.todo):,} recordings to classify, {work.done:,} done before.\n")
+        if not work.todo:
             return
-        parts.drop(todo.again)
+        parts.drop(work.again)
         if not options.content:
             _start_ray(stack)
         pool = pipeline.Pool(options.actors, job.threads, options.num_gpus)
-        progress = Progress(len(todo.todo))
+        progress = Progress(len(work.todo))
         stack.callback(progress.close)
         writer = stack.enter_context(_Writer(parts, provenance))
-        for rows in pipeline.classify(todo.todo, job, pool):
+        for rows in pipeline.classify(work.todo, job, pool):
             writer.add(rows)
             progress.add(rows)
 

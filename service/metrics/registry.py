@@ -104,7 +104,7 @@ class Metrics:
         for result in ("swapped", "refused", "not_delivered", "rolled_back"):
             self.model_reloads.labels(result)
         self.model_stale = gauge(
-            "genre_model_stale", "Unix time since when the Hub does not say whether the model is the newest; else 0."
+            "genre_model_stale", "Unix time since when the Hub cannot be asked for a newer model; 0 while it can."
         )
 
     def model_loaded(self, artefact: Artefact, backend: str) -> None:

@@ -23,8 +23,8 @@ _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-
 class AuthenticationMiddleware:
     """Answers 401 without an API key; on the page a login stands for the key, for all of Gradio's routes as well.
 
-    page: the path of the page. own_keys: a path below which the routes ask for keys of their own. None where there is
-    none.
+    page: the path of the page. own_keys: the path below which routes check keys of their own, /admin. None where there
+    is none.
     """
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing, page: str | None, own_keys: str | None = None) -> None:

@@ -60,7 +60,7 @@ class _BoundedBody:
         self._answering = False
 
     async def receive(self) -> Message:
-        """The next message of the client; the bounds end with the body, and when the application answers before."""
+        """The next message of the client. The bounds apply until the body is complete or the application answers."""
         if self._complete or self._answering:
             return await self._receive()
         try:

@@ -32,7 +32,7 @@ _DOCS = (
 
 
 class SecurityHeadersMiddleware:
-    """Forbids sniffing, framing and referrers, sets a content security policy, and caching of static files only.
+    """Forbids sniffing, framing, referrers and, but for static files, caching; sets a content security policy.
 
     page: the path of the page.
     """

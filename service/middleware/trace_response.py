@@ -1,4 +1,4 @@
-"""Names the trace of a request in its answer, and the answer in its trace."""
+"""Adds the id of a request's trace to the headers of the answer, and the request id and the refusal to its span."""
 
 from asgi_correlation_id import correlation_id
 from starlette.datastructures import MutableHeaders

@@ -30,7 +30,7 @@ _LOWEST_HZ = 40.0
 _HIGHEST_SHARE = 0.475
 # White noise of the variance of a window has 384 in each bin of a frame of 1,024 samples.
 _POWER_FLOOR = 1e-2
-# A band that never changes is no further off than one that hardly does.
+# Added before the logarithm, so that a band that never changes is as near as one that hardly does.
 _LEAST_CHANGE = 0.05
 
 _AGAIN = "Train the model again, or push it again."

@@ -15,7 +15,7 @@ from service.model.artefact import Artefact
 from service.model.serving_file import GoldenClip, Precision
 
 MAX_WINDOWS = 3
-"""Windows of a golden clip that are heard at most."""
+"""Maximum number of windows of a golden clip."""
 
 DEFAULT_TOLERANCES: dict[Precision, float] = {"float32": 0.01, "bfloat16": 0.05, "float16": 0.05, "int8": 0.1}
 """Used where serving.json names none: float32 differs by a few 1e-5 between libraries, bfloat16 has 8 bits."""
@@ -56,7 +56,7 @@ def read_clip(artefact: Artefact, clip: GoldenClip) -> io.BytesIO:
     return io.BytesIO(data)
 
 
-def hear(artefact: Artefact, file: BinaryIO, infer: Infer) -> Scores:
+def clip_scores(artefact: Artefact, file: BinaryIO, infer: Infer) -> Scores:
     """The scores of a clip, decoded in this process. Raises AudioError."""
     windows = read_recording(file, artefact.window, max_windows=MAX_WINDOWS).windows
     if artefact.do_normalize:
@@ -96,19 +96,19 @@ def check(artefact: Artefact, infer: Infer, precision: Precision) -> float | Non
     if artefact.golden is None:
         return None
     return max(
-        compare(artefact, clip, _hear_explained(artefact, clip, infer), precision) for clip in artefact.golden.clips
+        compare(artefact, clip, _scores_explained(artefact, clip, infer), precision) for clip in artefact.golden.clips
     )
 
 
-def _hear_explained(artefact: Artefact, clip: GoldenClip, infer: Infer) -> Scores:
+def _scores_explained(artefact: Artefact, clip: GoldenClip, infer: Infer) -> Scores:
     try:
-        return hear(artefact, read_clip(artefact, clip), infer)
+        return clip_scores(artefact, read_clip(artefact, clip), infer)
     except AudioError as error:
-        raise unheard(artefact, clip, error.detail) from error
+        raise clip_error(artefact, clip, error.detail) from error
 
 
-def unheard(artefact: Artefact, clip: GoldenClip, detail: str) -> StartupError:
-    """The error of a golden clip that cannot be heard."""
+def clip_error(artefact: Artefact, clip: GoldenClip, detail: str) -> StartupError:
+    """The error of a golden clip that cannot be decoded."""
     return StartupError(f"{clip.file} of {artefact.model_id} cannot be heard: {detail}")
 
 

@@ -84,12 +84,12 @@ class FamiliarityEntry(BaseModel):
 
 
 class ServingFile(BaseModel):
-    """serving.json, version 1. A field that is None is decided by the service (`service.model.artefact`).
+    """serving.json, version 1. For a field that is None the service chooses (`service.model.artefact`).
 
-    Fields of later minor additions, and `fill` of earlier ones, are ignored; a changed meaning raises the version.
-    thresholds: of a model that tells several genres of a recording, by label; `uncertain_below` for those that are
-    missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden,
-    reference and familiarity: None in repos of earlier versions.
+    Unknown fields are ignored: those of later versions, and `fill` of earlier ones. A changed meaning raises the
+    version. thresholds: of a model that tells several genres of a recording, by label; `uncertain_below` for those that
+    are missing. graphs: the SHA-256 of each exported file, by its path in the repo. golden, reference, familiarity:
+    None in repos of earlier versions.
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)

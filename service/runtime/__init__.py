@@ -1,1 +1,1 @@
-"""The process itself: cores, logs, threads, temporary files, periodic work."""
+"""The process itself: cores, logs, times of stages, traces, threads, temporary files, periodic work."""

@@ -21,10 +21,10 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
 _SERVICE_NAME = "music-genre"
-# What is left of spans is sent for so long at the end, which has a second in all.
+# Time to send the remaining spans when the process ends, which may take a second in all.
 _FLUSH_S = 0.5
 
-# Of the process, as its logging is.
+# Global to the process, as its logging is.
 _provider: "TracerProvider | None" = None
 
 

@@ -124,7 +124,7 @@ class Actions:
         return _show_alike(results, number if isinstance(number, int) else None)
 
     async def spectrogram(self, path: str | None, start_s: float | None) -> Any:
-        """Computed only when asked, as is `evidence`; both take their turn in the classifier's queue."""
+        """The mel spectrogram of the window at `start_s`. Waits in the classifier's queue, as `evidence` does."""
         try:
             with self._opened(path) as (_, file):
                 window = await self._classifier.read_window(file, start_s or 0.0)

@@ -23,14 +23,14 @@ _RETRY_S = 2.0
 
 @dataclass(frozen=True)
 class QueuedUpdate:
-    """words: for what."""
+    """An update while a recording waits. words: what it waits for, as the visitor reads it."""
 
     words: str
 
 
 @dataclass(frozen=True)
 class PartialAnswer:
-    """answer: of what was heard so far. done, total: windows; equal to each other when `answer` is the last word."""
+    """The answer from the windows computed so far. done, total: windows; equal when the answer is final."""
 
     answer: Classification
     peaks: Peaks
@@ -39,7 +39,7 @@ class PartialAnswer:
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is the last word."""
+        """Whether the answer is final."""
         return self.done == self.total
 
 

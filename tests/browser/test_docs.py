@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 
-def test_an_operation_can_be_tried(page: Page, url: str) -> None:
+def test_try_it_out_of_swagger_works(page: Page, url: str) -> None:
     page.goto(f"{url}/docs")
     page.get_by_role("button", name="GET /readyz Readyz").click()
     page.get_by_role("button", name="Try it out").click()

@@ -56,7 +56,7 @@ def test_a_recording_of_the_microphone_gets_an_answer(page: Page) -> None:
     screenshot(page, "microphone")
 
 
-def test_an_example_is_made_music_and_gets_an_answer(page: Page) -> None:
+def test_an_example_of_synthetic_music_gets_an_answer(page: Page) -> None:
     expect(page.get_by_text("Examples: synthetic music, composed by a program")).to_be_visible()
     example(page, "jazz")
     expect(answer(page)).to_contain_text("Listened to 0:08 of 0:08.")

@@ -62,7 +62,7 @@ def test_manifests_are_valid_from_the_oldest_kubernetes_to_the_newest(variant: s
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_names_are_unique_and_references_lead_somewhere(variant: str) -> None:
+def test_names_are_unique_and_mounted_volumes_exist(variant: str) -> None:
     manifests = rendered(variant)
     names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
     assert len(names) == len(set(names))
@@ -125,7 +125,7 @@ def test_roll_out_is_given_longer_than_a_pod_waits_for_the_hub() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Job"])
-def test_pods_are_no_more_than_they_must_be(kind: str) -> None:
+def test_pods_have_least_privileges_and_a_memory_limit(kind: str) -> None:
     spec = pod(one(render(values="full"), kind))
     (container,) = spec["containers"]
     assert spec["enableServiceLinks"] is False
@@ -149,7 +149,7 @@ def test_pods_are_no_more_than_they_must_be(kind: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--api-versions", "security.openshift.io/v1"), ("--set", "openshift=true")])
-def test_openshift_chooses_the_user_and_is_asked_for_names_at_its_port(arguments: tuple[str, ...]) -> None:
+def test_openshift_sets_no_user_id_and_allows_its_dns_port(arguments: tuple[str, ...]) -> None:
     manifests = render(*arguments, values="full")
     for kind in ("Deployment", "Job"):
         context = pod(one(manifests, kind))["securityContext"]
@@ -203,7 +203,7 @@ def test_training_takes_its_options_and_keeps_what_it_writes() -> None:
     assert pod(without)["containers"][0]["resources"]["limits"] == {"memory": "16Gi"}
 
 
-def test_changed_training_is_another_job_and_the_same_is_none() -> None:
+def test_job_name_changes_only_with_the_training_values() -> None:
     def name(*arguments: str) -> Any:
         return one(render(*arguments, values="full"), "Job")["metadata"]["name"]
 
@@ -211,7 +211,7 @@ def test_changed_training_is_another_job_and_the_same_is_none() -> None:
     assert len({name(), name("--set", "training.backoffLimit=1"), name("--set", "training.image.tag=v2")}) == 3
 
 
-def test_packed_chart_renders_the_same_and_holds_what_its_links_lead_to(tmp_path: Path) -> None:
+def test_packed_chart_includes_linked_files_and_renders_the_same(tmp_path: Path) -> None:
     helm("package", str(CHART), "--destination", str(tmp_path))
     (package,) = tmp_path.iterdir()
     assert render(values="full", chart=package) == render(values="full")

@@ -137,12 +137,12 @@ def test_channels_that_cancel_leave_the_loudest(channels: Waveform) -> None:
     assert mixed.waveform.std() >= channels.std(axis=1).max() * 0.89
 
 
-def test_first_of_two_inverted_channels_is_heard_whatever_they_are_rounded_to() -> None:
+def test_first_of_two_inverted_channels_is_used() -> None:
     channels = np.stack([NOISE[0], -1.0001 * NOISE[0]])
     assert np.array_equal(mix(channels, (), 44_100).waveform, NOISE[0])
 
 
-def test_surround_cancels_no_more_than_stereo() -> None:
+def test_antiphase_is_found_in_surround() -> None:
     silent = np.zeros_like(NOISE[0])
     channels = np.stack([NOISE[0], -NOISE[0], silent, silent, silent, silent])
     assert mix(channels, ("FL", "FR", "FC", "LFE", "BL", "BR"), 44_100).antiphase

@@ -72,7 +72,7 @@ def test_files_are_deleted_and_a_stale_parent_is_refused(hub: HubStandIn) -> Non
     assert hub.files("you/model").keys() == {".gitattributes", "README.md", "model.safetensors"}
 
 
-def test_a_revision_is_pinned_by_hash_tag_and_branch(hub: HubStandIn, tmp_path: Path) -> None:
+def test_hash_tag_and_branch_name_a_revision(hub: HubStandIn, tmp_path: Path) -> None:
     hub.create_repo("you/model")
     old = hub.commit("you/model", {"config.json": b"old"})
     hub.create_tag("you/model", "v1")

@@ -103,8 +103,8 @@ def require_usable(counts: Mapping[str, int]) -> None:
 
 
 def _aligned(dataset: datasets.Dataset, known: list[str]) -> datasets.Dataset:
-    """The genres numbered as the base numbers them. Only their column is made anew: `align_labels_with_mapping` would
-    write every clip again."""
+    """The data set with its genres numbered as the base numbers them. Rewrites only their column:
+    `align_labels_with_mapping` would write every clip again."""
     names = dataset.features["genre"].names
     require_known(names, known)
     if names == known:

@@ -16,7 +16,7 @@ Inputs = dict[str, Any]
 
 
 class EpochSeeded:
-    """Data that is another in each epoch, in its worker processes too, which may live longer than an epoch."""
+    """Data that depends on the epoch, also in worker processes, which may live longer than an epoch."""
 
     def __init__(self) -> None:
         self._epoch = torch.zeros((), dtype=torch.int64)

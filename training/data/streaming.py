@@ -65,7 +65,7 @@ class Stream:
 class StreamedWindows(EpochSeeded, IterableDataset[Inputs]):
     """Training windows of a stream, one of each clip.
 
-    With several processes, accelerate lets the first one read and hands out what it read.
+    With several processes, accelerate reads in the first one and distributes the windows to the others.
     """
 
     def __init__(self, stream: TrainingStream, windows: TrainingWindows) -> None:

@@ -1,1 +1,1 @@
-"""Figures: predictions, metrics, calibration, robustness, and the report of a run."""
+"""Figures: predictions, metrics, calibration, familiarity, robustness, the report of a run, and the gate of a push."""

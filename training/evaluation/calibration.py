@@ -1,4 +1,4 @@
-"""Confidence that means what it says: the temperature of the softmax, and the threshold under which to say so."""
+"""Calibrates confidence: fits the temperature of the softmax, and the threshold of `uncertain`, on held-out clips."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Familiarity: Gaussians of the training music, the distance that is too far from them, and how well both tell."""
+"""Fits the Gaussians and the threshold of familiarity, and measures how well they tell unfamiliar clips."""
 
 import numpy as np
 import numpy.typing as npt

@@ -79,8 +79,8 @@ class FamiliarityFigures:
     """How well the model repo tells unfamiliar recordings, on held-out clips.
 
     threshold: the distance from which on a recording is unfamiliar. false_alarms: the share of familiar recordings that
-    are called so. auroc, told: of clips whose own genre the reference lacks against the same clips with it, and the
-    share of them that is called unfamiliar.
+    are called so. auroc: clips measured against a description that lacks their genre, compared with the same clips
+    measured against the whole description. told: the share of the former that is called unfamiliar.
     """
 
     threshold: float

@@ -18,7 +18,7 @@ from training.evaluation.predictions import Predictions, Probabilities
 from training.evaluation.windows import windows_of
 
 Condition = Callable[[Waveform], Waveform]
-"""A whole clip, float32 (samples,), to what became of it."""
+"""Distorts a whole clip, float32 (samples,)."""
 
 Predictor = Callable[[list[Waveform]], npt.NDArray[np.floating]]
 """Whole clips at the model's rate, of any lengths, to probabilities (clips, genres)."""

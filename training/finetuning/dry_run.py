@@ -22,7 +22,7 @@ from training.finetuning.frozen_encoder import features
 from training.finetuning.model import load_model
 from training.finetuning.trainer import build, validation
 
-# The first step warms up. A few windows are enough for an estimate.
+# Steps that are timed, after one that warms up, and windows that are encoded: few are enough for an estimate.
 _STEPS = 3
 _WINDOWS = 4
 

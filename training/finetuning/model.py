@@ -165,7 +165,7 @@ def _filterbank(filters: int, samples: int) -> torch.Tensor:
 
 
 def _renew_head(model: PreTrainedModel) -> None:
-    """Draw it as transformers draws the head of a base that has none: what was learnt is not drawn by itself."""
+    """Initialise the head as transformers does for a base without one; loading keeps the weights of a base with one."""
     for layer in (model.get_submodule("projector"), model.get_submodule("classifier")):
         assert isinstance(layer, torch.nn.Linear)
         torch.nn.init.normal_(layer.weight, std=model.config.initializer_range)

@@ -1,4 +1,4 @@
-"""The Trainer of one model on one split: which windows it sees, which loss it descends, how an epoch is judged."""
+"""The Trainer of one model on one split: its training windows, its loss and the metrics of an epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -71,8 +71,10 @@ def _training(experiment: Experiment, split: Split) -> OneWindow | TrainingWindo
 
 
 class GenreTrainer(Trainer):
-    """transformers takes the loss of HuBERT for a sum over tokens: it multiplies it by the number of processes, and
-    does not divide it by the accumulated steps. This one is the mean over a batch, and is said to be one.
+    """Trainer whose loss is the mean over a batch.
+
+    transformers takes the loss of HuBERT for a sum over tokens: it multiplies it by the number of processes, and does
+    not divide it by the accumulated steps.
 
     class_weights: float32 (genres,).
     """

@@ -1,1 +1,1 @@
-"""The model folder that is pushed: artefact, model card, plots, int8 graph."""
+"""The model folder that is pushed: weights, graphs, golden clips, familiarity, model card, plots; and its release."""

@@ -29,8 +29,8 @@ MAX_CLIPS = 1_000
 def write(
     folder: Path, train: datasets.Dataset, held_out: datasets.Dataset, device: torch.device
 ) -> FamiliarityFigures | None:
-    """Write familiarity.safetensors, and name it in serving.json. Returns what it is worth; None where it is not
-    written, for want of held-out clips.
+    """Write familiarity.safetensors, and name it in serving.json. Returns its figures; None if too few clips are held
+    out, and then nothing is written.
 
     train, held_out: columns audio and genre, at most `MAX_CLIPS`. device: computes the embeddings, of the saved weights
     and in float32.

@@ -23,7 +23,7 @@ _STYLES = ("classical", "hiphop", "metal")
 _DURATION_S = 5.0
 _SEED = 2_000_000
 
-# How much more than measured on this machine another one may differ.
+# Tolerance divided by the difference that was measured on this machine: other machines may differ by more.
 _MARGIN = 3.0
 
 
@@ -59,7 +59,7 @@ def _write_clip(artefact: Artefact, style: str, infer: golden.Infer) -> GoldenCl
     path = artefact.folder / GOLDEN_FOLDER / f"{style}.flac"
     path.write_bytes(encode(render(style, _SEED, _DURATION_S)))
     with path.open("rb") as file:
-        scores = golden.hear(artefact, file, infer)
+        scores = golden.clip_scores(artefact, file, infer)
     return GoldenClip(
         file=golden.clip_name(artefact.folder, path),
         sha256=sha256(path),
@@ -81,7 +81,7 @@ def _differences(artefact: Artefact, clips: list[GoldenClip]) -> dict[Precision,
             def infer(windows: golden.Scores, runner: GraphRunner = runner) -> golden.Scores:
                 return artefact.probabilities(runner.infer(windows)[0])
 
-            scores = [golden.hear(artefact, golden.read_clip(artefact, clip), infer) for clip in clips]
+            scores = [golden.clip_scores(artefact, golden.read_clip(artefact, clip), infer) for clip in clips]
             precision = golden.precision_of("int8" if stored == "int8" else computed)
             found[precision] = float(np.abs(np.array(scores) - expected).max())
     return found

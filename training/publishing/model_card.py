@@ -4,6 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from service.model.layout import INT8_GRAPH_FOLDER
 from training.data.clips import SYNTHETIC_MUSIC
 from training.evaluation.report import METRICS, Report, SplitReport
 from training.publishing import plots
@@ -52,7 +53,7 @@ def add_int8(folder: Path, comparison: Comparison) -> None:
         for precision, accuracy in comparison.accuracy.items()
     )
     verdict = (
-        "It passed, travels in `openvino/int8.xml`, and is what the service runs on CPUs."
+        f"It passed, is in `{INT8_GRAPH_FOLDER}/`, and is what the service runs on CPUs."
         if comparison.passed
         else "It failed, and is not part of this repo."
     )

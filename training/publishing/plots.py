@@ -1,4 +1,4 @@
-"""The pictures of the model card. Each title says on which split and on how many clips."""
+"""Draws the plots of the model card. Each title names the split and the number of clips."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def draw(folder: Path, report: SplitReport) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """Not pyplot's: no global state, no display."""
+    """A figure without pyplot, which would keep global state and need a display."""
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 

@@ -26,8 +26,8 @@ Format = Literal["flac", "mp3", "wav"]
 
 GENRES: tuple[str, ...] = tuple(sorted(STYLES))
 
-#: In hertz, that of GTZAN (https://huggingface.co/datasets/marsyas/gtzan).
 SAMPLING_RATE = 22_050
+"""Hertz, as of GTZAN (https://huggingface.co/datasets/marsyas/gtzan)."""
 
 # 1 dB below full scale, so that a lossy encoder further down has room to overshoot.
 PEAK = 10 ** (-1 / 20)
@@ -53,10 +53,8 @@ class _Sheet:
 def render(genre: str, seed: int, duration_s: float = 30.0) -> npt.NDArray[np.float32]:
     """Make one clip: `round(duration_s * SAMPLING_RATE)` mono samples, peaking 1 dB below full scale.
 
-    The same genre, seed and duration give the same clip, whatever was rendered before it.
-
-    Raises:
-        ValueError: the genre is none of `GENRES`, or the duration is not positive and finite.
+    The same genre, seed and duration give the same clip, whatever was rendered before it. Raises ValueError when the
+    genre is none of `GENRES`, or the duration is not positive and finite.
     """
     if genre not in STYLES:
         raise ValueError(f"unknown genre {genre!r}; the genres are {', '.join(GENRES)}")

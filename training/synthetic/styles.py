@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 BEATS_PER_BAR = 4
 
-#: Semitones above the root.
 QUALITIES: Mapping[str, tuple[int, ...]] = {
     "": (0, 4, 7),
     "m": (0, 3, 7),
@@ -32,8 +31,8 @@ QUALITIES: Mapping[str, tuple[int, ...]] = {
     "m7b5": (0, 3, 6, 10),
     "sus4": (0, 5, 7),
 }
+"""Semitones above the root."""
 
-#: Semitones above the key note.
 SCALES: Mapping[str, tuple[int, ...]] = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
@@ -45,8 +44,8 @@ SCALES: Mapping[str, tuple[int, ...]] = {
     "major pentatonic": (0, 2, 4, 7, 9),
     "minor pentatonic": (0, 3, 5, 7, 10),
 }
+"""Semitones above the key note."""
 
-#: Program numbers of the General MIDI Level 2 / Roland GS drum kits.
 KITS: Mapping[str, int] = {
     "standard": 0,
     "room": 8,
@@ -56,6 +55,7 @@ KITS: Mapping[str, int] = {
     "jazz": 32,
     "brush": 40,
 }
+"""Program numbers of the General MIDI Level 2 / Roland GS drum kits."""
 
 Groove = Mapping[str, str]
 
@@ -74,29 +74,29 @@ class Part:
 
     instruments: tuple[str, ...]
     patterns: tuple[str, ...]
-    #: Lowest root, as a MIDI pitch (60 is middle C); melodies range over the octave and a half above it.
     lowest: int
-    #: Share of full loudness, varied per clip.
+    """Lowest root, as a MIDI pitch (60 is middle C); melodies range over the octave and a half above it."""
     level: float
-    #: Chance that the part is in a clip.
+    """Share of full loudness, varied per clip."""
     presence: float = 1.0
+    """Chance that the part is in a clip."""
 
 
 @dataclass(frozen=True)
 class Style:
     """Everything that tells one genre from another."""
 
-    #: Slowest and fastest, in beats per minute.
     tempo: tuple[float, float]
+    """Slowest and fastest, in beats per minute."""
     harmonies: tuple[Harmony, ...]
     parts: tuple[Part, ...]
     grooves: tuple[Groove, ...] = ()
     kits: tuple[str, ...] = ("standard",)
     drum_level: float = 0.8
-    #: Least and most reverberation, as MIDI controller 91 counts it (0 to 127).
     reverb: tuple[int, int] = (20, 60)
-    #: Least and most saturation at mastering: the gain before a soft clipper; 1 hardly touches the dynamics.
+    """Least and most reverberation, as MIDI controller 91 counts it (0 to 127)."""
     drive: tuple[float, float] = (1.0, 2.0)
+    """Least and most saturation at mastering: the gain before a soft clipper; 1 hardly touches the dynamics."""
 
 
 STYLES: Mapping[str, Style] = {

@@ -15,7 +15,7 @@ from service.errors import InvalidParameter
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The header that says how many bytes of JSON stand before binary data."""
 
-# Besides the recordings.
+# Bytes of JSON besides the recordings.
 _MAX_JSON_BYTES = 64_000
 
 _DATATYPES = {"audio": "BYTES", "waveform": "FP32"}

@@ -1,4 +1,4 @@
-"""Sums an output up: by genre, by error, the slowest files; and writes it as CSV for people."""
+"""Summarises an output by genre, error and slowest files; and writes it as CSV for people."""
 
 import csv
 import heapq
@@ -9,13 +9,12 @@ from pathlib import Path
 import pyarrow.compute
 
 from service.library.output.parts import Parts
+from service.spreadsheets import escape_formula
 
 CSV_NAME = "_results.csv"
 _SLOWEST = 10
 _COLUMNS = ["path", "genre", "decision", "confidence", "error_type", "duration_s", "seconds"]
 _CSV = ["path", "genre", "confidence", "decision", "duration_s", "warnings", "error_type", "error_detail"]
-# What spreadsheets would take for a formula, which the name of a file must not be.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def summarise(parts: Parts) -> str:
@@ -67,9 +66,7 @@ def _cell(value: object) -> object:
         return " ".join(value)
     if isinstance(value, float):
         return round(value, 4)
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    return escape_formula(value) if isinstance(value, str) else value
 
 
 def _table(align: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

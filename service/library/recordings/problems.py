@@ -1,4 +1,4 @@
-"""What goes wrong with a library: an error of one recording, which fills its row, and one that ends the run."""
+"""Errors of a library run: those of one recording, which fill its row, and those that end the run."""
 
 import errno
 

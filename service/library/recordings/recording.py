@@ -1,4 +1,4 @@
-"""Classifies one recording into one row. Whatever happens to it is a row, too."""
+"""Classifies one recording into one row; an error becomes a row, too."""
 
 import asyncio
 import logging

@@ -13,7 +13,8 @@ from service.model.graphs.tiling import FirstLayer, Tiling
 _CHECKED_FRAMES = 50
 _TILE_FRAMES = 16
 _TOLERANCE = 1e-3
-"""Of the largest feature. A layer that does something else than it seems to is off by its whole size."""
+"""Difference relative to the largest feature. Rounding stays far below it; a layer that does something else than it
+seems to is far above."""
 
 
 @dataclass(frozen=True)

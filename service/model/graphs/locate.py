@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _CONVERSION_TIMEOUT_S = 900
 
-# Raised when the graphs that this version converts are others than those of an earlier one.
+# Version of the graphs in the cache. Increase it when conversion makes other graphs than before.
 _FORMAT = "2"
 
 

@@ -18,10 +18,9 @@ Array = npt.NDArray[np.float32]
 class GraphRunner:
     """The compiled graphs of a model, for windows of `samples` samples, float32, normalised as the model wants them.
 
-    The feature encoder, which is three quarters of the work, computes tiles on streams of one thread; what is behind
-    it, and a model of one graph, has one stream of `threads` threads: a window at a time is done soonest, and as many
-    windows in an hour as with any other division of the cores. precision: of what is not in 8 bits, `bf16` or `f32`.
-    Blocks; one thread calls it. Raises GraphError.
+    The feature encoder, which is three quarters of the work, computes tiles on streams of one thread. The rest of the
+    model, and a model of one graph, has one stream of `threads` threads, which gives the lowest latency at the same
+    throughput. precision: of what is not in 8 bits, `bf16` or `f32`. Blocks; one thread calls it. Raises GraphError.
     """
 
     def __init__(self, graphs: Graphs, samples: int, threads: int, precision: str) -> None:

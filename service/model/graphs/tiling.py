@@ -23,8 +23,8 @@ from safetensors.numpy import save_file
 from service.audio import Waveform
 
 MAX_TILE_FRAMES = 60
-"""Frames of a tile at most. Shorter tiles compute more samples twice, longer ones leave the caches: with 512 channels,
-25 to 100 frames are equally fast, within the noise (`python -m tests.benchmarks.tiles`)."""
+"""Maximum number of frames of a tile. Shorter tiles compute more samples twice, longer ones leave the caches: with 512
+channels, 25 to 100 frames are equally fast, within the noise (`python -m tests.benchmarks.tiles`)."""
 
 Features = npt.NDArray[np.float32]
 """float32 (1, channels, frames): output of the feature encoder for one window."""

@@ -9,7 +9,7 @@ _MAX_CANDIDATES = 3
 
 
 def render(answer: Classification, *, heard: str | None = None) -> str:
-    """HTML. heard: how far listening has come, while it goes on."""
+    """HTML of the answer. heard: how far listening has come, while it goes on."""
     accepted = answer.decision == "accepted"
     genres = (answer.genres or [answer.genre]) if accepted else candidates(answer)
     before = "So far it sounds like" if heard else "This sounds like"

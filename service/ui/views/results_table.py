@@ -7,6 +7,7 @@ import json
 from typing import TypedDict
 
 from service.schemas import Classification
+from service.spreadsheets import escape_formula
 from service.ui.views.wording import clock, percent
 
 MOST_RESULTS = 200
@@ -83,10 +84,9 @@ def to_csv(results: list[Result]) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, list(Result.__annotations__), lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows({key: _inert(value) for key, value in row.items()} for row in results)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in results)
     return file.getvalue()
 
 
-def _inert(value: object) -> object:
-    """Spreadsheets run a text that begins so as a formula, and file names come from anywhere."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def _cell(value: object) -> object:
+    return escape_formula(value) if isinstance(value, str) else value

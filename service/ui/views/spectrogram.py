@@ -25,7 +25,7 @@ _MAX_NAMED = 3
 
 
 def spectrogram_html(window: Window, sampling_rate: int) -> str:
-    """HTML: a picture of the sound of a window, low to high, in time."""
+    """HTML of the mel spectrogram of a window."""
     text = f"Mel spectrogram from {clock(window.start_s)} to {clock(window.end_s)}"
     uri = _spectrogram_picture(window, sampling_rate)
     return (
@@ -35,7 +35,7 @@ def spectrogram_html(window: Window, sampling_rate: int) -> str:
 
 
 def evidence_html(evidence: Evidence) -> str:
-    """HTML: a picture of what each part of a window contributes to a genre, and the same in words."""
+    """HTML of an evidence picture: what each part of a window contributes to a genre; and the same in words."""
     text = _in_words(evidence)
     genre = escape(evidence.genre)
     return (

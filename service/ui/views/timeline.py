@@ -34,8 +34,8 @@ def peaks_of(window: Window, sampling_rate: int, windows: int) -> Peaks:
 
 
 def render(answer: Classification, peaks: Peaks) -> str:
-    """HTML: the picture under a slider, its scale, the genres' colours, and the sections to play from. It takes a tenth
-    of a second: call it in `Pictures`."""
+    """HTML of the timeline: the picture under a slider, its scale, the genres' colours, and the sections to play from.
+    Takes a tenth of a second: call it in `Pictures`."""
     spans = answer.timeline or []
     colour = colours([score.label for score in answer.scores])
     genres = sorted({span.genre for span in spans})

@@ -67,7 +67,9 @@ def test_the_key_ring_tells_no_key() -> None:
     assert KEY not in repr(Settings(model_id="x", api_keys=KEY))
 
 
-def test_the_file_is_followed_and_never_opens_the_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_key_file_is_reread_and_a_broken_one_keeps_the_old_keys(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     file = tmp_path / "keys"
     file.write_text(f"{KEY}\n")

@@ -6,14 +6,14 @@ from service.classification.admission import Admission
 from service.errors import AudioTooLong, Overloaded
 
 
-def test_counts_what_is_under_way() -> None:
+def test_admission_counts_the_audio_under_way() -> None:
     admission = Admission(100, deadline_s=1_000)
     with admission.reserve(60, throughput=1), admission.reserve(40, throughput=1):
         assert admission.queued_s == 100
     assert admission.queued_s == 0
 
 
-def test_refuses_beyond_its_limit_and_says_when_to_come_back() -> None:
+def test_admission_refuses_beyond_its_limit_and_says_when_to_come_back() -> None:
     admission = Admission(100, deadline_s=1_000)
     with admission.reserve(60, throughput=1):
         with (
@@ -29,7 +29,7 @@ def test_refuses_beyond_its_limit_and_says_when_to_come_back() -> None:
         assert admission.queued_s == 70
 
 
-def test_gives_back_what_a_short_recording_does_not_need() -> None:
+def test_admission_gives_back_what_a_short_recording_does_not_need() -> None:
     admission = Admission(100, deadline_s=1_000)
     with admission.reserve(90, throughput=1) as reservation:
         reservation.audio_s = 30
@@ -37,7 +37,7 @@ def test_gives_back_what_a_short_recording_does_not_need() -> None:
             assert admission.queued_s == 100
 
 
-def test_lets_an_oversized_request_pass_when_it_is_alone() -> None:
+def test_oversized_request_is_admitted_when_it_is_alone() -> None:
     admission = Admission(10, deadline_s=1_000)
     with (
         admission.reserve(90, throughput=1),
@@ -48,14 +48,14 @@ def test_lets_an_oversized_request_pass_when_it_is_alone() -> None:
     assert admission.queued_s == 0
 
 
-def test_forgets_a_request_that_fails() -> None:
+def test_failed_request_frees_its_place() -> None:
     admission = Admission(10, deadline_s=1_000)
     with pytest.raises(ZeroDivisionError), admission.reserve(10, throughput=1):
         _ = 1 / 0
     assert admission.queued_s == 0
 
 
-def test_refuses_what_could_not_be_answered_in_time() -> None:
+def test_request_that_would_wait_too_long_is_refused() -> None:
     admission = Admission(10_000, deadline_s=10)
     with admission.reserve(30, throughput=10):
         with pytest.raises(Overloaded) as refused, admission.reserve(40, throughput=10):
@@ -66,7 +66,7 @@ def test_refuses_what_could_not_be_answered_in_time() -> None:
             assert admission.queued_s == 45
 
 
-def test_says_so_when_there_will_never_be_time() -> None:
+def test_request_that_never_fits_the_deadline_is_too_long() -> None:
     admission = Admission(10_000, deadline_s=10)
     with (
         pytest.raises(AudioTooLong, match="takes 20 s here, and 10 s are allowed"),

@@ -24,7 +24,7 @@ def stale_since(url: str) -> str | None:
     return since
 
 
-def test_a_hub_that_is_gone_and_returns_costs_no_request(
+def test_hub_outage_fails_no_request_and_is_reported_as_stale(
     hub: HubStandIn, repo: str, url: str, golden_folder: Path
 ) -> None:
     assert stale_since(url) is None

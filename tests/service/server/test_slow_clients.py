@@ -87,7 +87,7 @@ def test_upload_with_connection_close_is_read_to_its_end(service: Service, versi
 
 
 def test_upload_of_a_client_that_left_is_read_no_further() -> None:
-    """Found by an attacker, as a traceback in the log."""
+    """Regression: closing a connection that the client had reset logged a traceback."""
 
     async def leave() -> None:
         loop = asyncio.get_running_loop()

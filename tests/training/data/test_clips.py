@@ -23,7 +23,7 @@ from training.errors import TrainingError
 from training.synthetic import render
 
 
-def test_gtzan_from_the_hub_as_it_really_is(hub: HubStandIn, caplog: pytest.LogCaptureFixture) -> None:
+def test_gtzan_from_the_hub_is_read(hub: HubStandIn, caplog: pytest.LogCaptureFixture) -> None:
     hub.create_repo("marsyas/gtzan", repo_type="dataset")
     commit = hub.commit("marsyas/gtzan", gtzan.files(2), repo_type="dataset")
     with caplog.at_level(logging.WARNING, "training"):
@@ -68,7 +68,7 @@ def _parquet(genre_column: str, genres: list[int] | list[str], audio_feature: ob
     ("name", "genre_column", "genres"),
     [("class-label", "genre", [0, 1, 0, 1]), ("string-label", "label", ["jazz", "metal", "jazz", "metal"])],
 )
-def test_a_parquet_data_set_from_the_hub(
+def test_a_parquet_data_set_from_the_hub_is_read(
     hub: HubStandIn, name: str, genre_column: str, genres: list[int] | list[str]
 ) -> None:
     hub.create_repo(f"you/{name}", repo_type="dataset")
@@ -81,7 +81,7 @@ def test_a_parquet_data_set_from_the_hub(
     assert clips.dataset.column_names == ["audio", "genre"]
 
 
-def test_a_parquet_data_set_without_audio(hub: HubStandIn) -> None:
+def test_a_parquet_data_set_without_audio_is_refused(hub: HubStandIn) -> None:
     hub.create_repo("you/text", repo_type="dataset")
     file = io.BytesIO()
     pa.parquet.write_table(pa.table({"text": ["a"], "label": [0]}), file)
@@ -90,7 +90,7 @@ def test_a_parquet_data_set_without_audio(hub: HubStandIn) -> None:
         load_clips(_arguments("you/text"))
 
 
-def test_a_folder_as_kaggle_has_it(tmp_path: Path) -> None:
+def test_a_folder_as_kaggle_has_it_is_read(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, _two_genres() | {"images_original/jazz/jazz00000.png": b"picture"})
     clips = load_clips(_arguments(folder))
     assert clips.genres == ["jazz", "metal"]
@@ -106,13 +106,13 @@ def test_a_changed_folder_is_read_again(tmp_path: Path) -> None:
     assert len(load_clips(_arguments(folder)).dataset) == 5
 
 
-def test_a_local_archive(tmp_path: Path) -> None:
+def test_a_local_archive_is_read(tmp_path: Path) -> None:
     path = tmp_path / "genres.tar.gz"
     path.write_bytes(gtzan.archive(2))
     assert len(load_clips(_arguments(path)).dataset) == 20
 
 
-def test_made_music(tmp_path: Path) -> None:
+def test_synthetic_music_is_loaded(tmp_path: Path) -> None:
     arguments = DataArguments(
         dataset="synthetic", synthetic_clips_per_genre=2, synthetic_duration_s=2, max_duration_s=1
     )
@@ -122,7 +122,7 @@ def test_made_music(tmp_path: Path) -> None:
     assert clips.dataset[0]["audio"]["path"] == "blues/blues.00000.flac"
 
 
-def test_a_truncated_archive(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "genres.tar.gz"
     path.write_bytes(gtzan.archive(2)[:10_000])
     with pytest.raises(TrainingError, match=r"genres.tar.gz is no readable .tar.gz. Download it again."):
@@ -157,19 +157,19 @@ def test_genres_that_the_base_does_not_know_are_named(tmp_path: Path) -> None:
     ("dataset", "message"),
     [("you/nowhere", "does not exist on the Hub, or is private"), ("./nowhere/at/all", "neither a Hub id")],
 )
-def test_a_data_set_that_is_not_there(hub: HubStandIn, dataset: str, message: str) -> None:
+def test_a_data_set_that_is_not_there_is_refused(hub: HubStandIn, dataset: str, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         load_clips(_arguments(dataset))
 
 
-def test_a_gated_data_set(hub: HubStandIn) -> None:
+def test_a_gated_data_set_is_refused(hub: HubStandIn) -> None:
     hub.create_repo("other/gated", repo_type="dataset", gated="auto")
     hub.commit("other/gated", gtzan.files(2), repo_type="dataset")
     with pytest.raises(TrainingError, match="gated. Ask for access"):
         load_clips(_arguments("other/gated"))
 
 
-def test_a_script_without_an_archive(hub: HubStandIn) -> None:
+def test_a_script_without_an_archive_is_refused(hub: HubStandIn) -> None:
     hub.create_repo("you/script", repo_type="dataset")
     hub.commit("you/script", {"script.py": gtzan.SCRIPT}, repo_type="dataset")
     with pytest.raises(TrainingError, match="is a loading script"):

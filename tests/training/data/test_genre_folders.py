@@ -11,21 +11,21 @@ from training.data.clips import load_clips
 from training.errors import TrainingError
 
 
-def test_a_genre_folder_without_clips(tmp_path: Path) -> None:
+def test_a_genre_folder_without_clips_is_refused(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, _two_genres())
     (folder / "genres_original" / "polka").mkdir()
     with pytest.raises(TrainingError, match="genre folder polka .* holds no audio"):
         load_clips(_arguments(folder))
 
 
-def test_a_genre_whose_clips_are_all_broken(tmp_path: Path) -> None:
+def test_a_genre_whose_clips_are_all_broken_is_refused(tmp_path: Path) -> None:
     broken = {f"genres_original/polka/polka.0000{seed}.wav": b"broken" for seed in range(3)}
     folder = _write_folder(tmp_path, _two_genres() | broken)
     with pytest.raises(TrainingError, match="genre polka has 0 usable clips"):
         load_clips(_arguments(folder))
 
 
-def test_a_genre_with_one_clip(tmp_path: Path) -> None:
+def test_a_genre_with_one_clip_is_refused(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, _two_genres() | {"genres_original/polka/a.wav": gtzan.clip("pop", 0)})
     with pytest.raises(TrainingError, match="genre polka has 1 usable clips. It needs at least two"):
         load_clips(_arguments(folder))
@@ -59,13 +59,13 @@ def test_clips_beside_the_genre_folders_of_an_archive_are_refused(tmp_path: Path
         load_clips(_arguments(tmp_path / "music.tar.gz"))
 
 
-def test_clips_in_no_folder_at_all(tmp_path: Path) -> None:
+def test_clips_in_no_genre_folder_are_refused(tmp_path: Path) -> None:
     folder = _write_folder(tmp_path, {f"{seed}.wav": gtzan.clip("pop", seed) for seed in range(3)})
     with pytest.raises(TrainingError, match="lie in no genre folder. It needs folders <genre>/<clip>"):
         load_clips(_arguments(folder))
 
 
-def test_a_folder_without_audio(tmp_path: Path) -> None:
+def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds no audio"):
         load_clips(_arguments(tmp_path))
 

@@ -99,7 +99,7 @@ def test_gtzan_is_split_by_the_fault_filtered_lists() -> None:
     assert not chosen.chosen_on_test
 
 
-def test_made_music_bears_gtzans_names_and_is_not_taken_for_it() -> None:
+def test_synthetic_music_with_the_names_of_gtzan_is_not_split_as_gtzan() -> None:
     names = _numbered(dict.fromkeys({name.split(".")[0] for name in listed("train")}, 100))
     chosen = split(_clips(names, name=SYNTHETIC_MUSIC), "artist", 0)
     assert chosen.sizes == {"train": 800, "validation": 100, "test": 100}

@@ -17,11 +17,11 @@ def _predictions(temperature: float, clips: int = 2_000) -> Predictions:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_is_found(temperature: float) -> None:
+def test_fit_recovers_the_temperature(temperature: float) -> None:
     assert fit_temperature(_predictions(temperature)) == pytest.approx(temperature, rel=0.1)
 
 
-def test_calibration_mends_what_is_too_sure() -> None:
+def test_calibration_reduces_overconfidence() -> None:
     predictions = _predictions(3.0)
     before = metrics.expected_calibration_error(predictions.probabilities(), predictions.references)
     after = metrics.expected_calibration_error(cross_fitted(predictions), predictions.references)
@@ -29,7 +29,7 @@ def test_calibration_mends_what_is_too_sure() -> None:
     assert after < 0.03
 
 
-def test_nothing_is_calibrated_on_itself() -> None:
+def test_cross_fitting_leaves_out_the_clip_itself() -> None:
     """With two clips and five folds, each takes the temperature of the other."""
     logits = np.array([[2.0, 0.0], [2.0, 0.0]], np.float32)
     predictions = Predictions(logits, np.array([0, 1]), np.array([0, 1]))

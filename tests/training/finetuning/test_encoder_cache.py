@@ -119,7 +119,7 @@ def test_validation_clips_have_all_their_windows_and_no_others(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_disk_that_is_too_small_is_told_before_anything_is_computed(
+def test_too_small_a_disk_is_refused_before_encoding(
     clips: Clips, windows: ClipWindows, model: PreTrainedModel, tmp_path: Path
 ) -> None:
     small = tmp_path / "small"

@@ -41,7 +41,7 @@ def _clips(count: int, first_seed: int) -> datasets.Dataset:
     return datasets.Dataset.from_list(rows)
 
 
-def test_known_music_travels_in_the_model_folder(golden_folder: Path, tmp_path: Path) -> None:
+def test_familiarity_file_is_written_and_read_back(golden_folder: Path, tmp_path: Path) -> None:
     folder = copy(golden_folder, tmp_path / "model")
     figures = familiarity.write(folder, _clips(24, 0), _clips(20, 100), _CPU)
     assert figures is not None

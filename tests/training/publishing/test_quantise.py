@@ -131,6 +131,8 @@ def test_an_export_of_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: 
     ("accuracy", "agreement", "passed"),
     [(0.80, 1.0, True), (0.796, 0.99, True), (0.795, 1.0, False), (0.80, 0.989, False), (0.85, 0.95, False)],
 )
-def test_half_a_point_and_one_answer_in_a_hundred_may_differ(accuracy: float, agreement: float, passed: bool) -> None:
+def test_int8_may_differ_by_half_a_point_and_one_percent_of_answers(
+    accuracy: float, agreement: float, passed: bool
+) -> None:
     comparison = Comparison(1000, {"float32": 0.80, "int8": accuracy}, {"float32": 1.0, "int8": agreement})
     assert comparison.passed is passed

@@ -19,7 +19,7 @@ from training.errors import TrainingError
 
 _SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz"})
 
-# Deflate reaches 1,032 to 1, silence in a WAV nearly that. What is small harms nobody, whatever its ratio.
+# Deflate reaches 1,032 to 1, and silence in a WAV nearly that, so the ratio counts only for what is large.
 _MAX_RATIO = 200
 _SMALL_CLIP_BYTES = 64 * 2**20
 _SMALL_ARCHIVE_BYTES = 2**30

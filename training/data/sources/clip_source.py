@@ -27,10 +27,11 @@ STREAMED_FEATURES = datasets.Features(
 )
 
 WRITER_BATCH = 64
-"""Clips in one Arrow batch: few enough that whole songs stay far below Arrow's and the memory's limits."""
+"""Number of clips in one Arrow batch: few enough that whole songs stay far below Arrow's and the memory's limits."""
 
 MAX_CLIP_BYTES = 512 * 2**20
-"""Size of an encoded clip: half an hour of stereo as it lies on a studio's disk. Larger ones are left out unread."""
+"""Maximum size of an encoded clip: half an hour of stereo as it lies on a studio's disk. Larger ones are left out
+unread."""
 
 
 class Member(NamedTuple):

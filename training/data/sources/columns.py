@@ -87,7 +87,7 @@ class TableSource:
         for part in wanted_parts(self.name, list(self.parts), self.arguments.dataset_split):
             table = self.parts[part]
             if table.features is None:
-                # A stream of csv or json tells its columns by its first rows.
+                # The columns of a stream of csv or json are only known after its first rows have been read.
                 table = table._resolve_features()
             yield part, table, _choose(self.name, table.features, self.arguments)
 

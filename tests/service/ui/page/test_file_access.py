@@ -104,7 +104,7 @@ def raw_get(client: httpx2.Client, target: str) -> bytes:
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-def test_raw_get_does_get_files(client: httpx2.Client) -> None:
+def test_helper_raw_get_reads_an_upload(client: httpx2.Client) -> None:
     """Or the test above would prove nothing."""
     flac = encode(sweep(1.0), "flac")
     assert flac in raw_get(client, f"{API}/file={upload(client, flac)}")
