@@ -49,3 +49,16 @@ def panel(page: Page) -> Locator:
 def screenshot(page: Page, name: str) -> None:
     """Kept in runs/browser."""
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def walk_to(page: Page, tag: str, name: str) -> None:
+    """Tab until the focus is on the part with that name, which must show that it has it."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "(({tagName, innerText, ariaLabel}) => [tagName.toLowerCase(), ariaLabel || innerText || ''])"
+            "(document.activeElement)"
+        )
+        if focused[0] == tag and focused[1].strip().startswith(name.strip()):
+            return
+    raise AssertionError(f"no way to {name!r} with the Tab key")
