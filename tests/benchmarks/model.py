@@ -57,7 +57,7 @@ def window_flop() -> float:
     feed_forward = 2 * 2 * frames * hidden * shape.intermediate_size
     flop += shape.num_hidden_layers * (projections + attention + feed_forward)
     flop += 2 * frames * hidden * shape.classifier_proj_size
-    return encoder_flop() + flop
+    return float(encoder_flop() + flop)
 
 
 def encoder_flop() -> float:
