@@ -84,7 +84,8 @@ async def classify(
     work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)
     if answer.etag:
-        response.headers["ETag"] = f'"{answer.etag}"'
+        # Weak, as `request_id` differs from answer to answer.
+        response.headers["ETag"] = f'W/"{answer.etag}"'
     return answer.model_copy(update={"request_id": request_id()})
 
 

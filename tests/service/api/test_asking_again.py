@@ -52,7 +52,7 @@ def test_a_retry_is_answered_without_the_model(again: TestClient, counting: Coun
     first, second = post(again, timeline=True), post(again, timeline=True)
     assert counting.computed == 3
     assert first.headers["etag"] == second.headers["etag"]
-    assert first.headers["etag"].strip('"').isalnum()
+    assert first.headers["etag"].removeprefix("W/").strip('"').isalnum()
     assert first.headers["cache-control"] == second.headers["cache-control"] == "no-store"
     one, other = first.json(), second.json()
     assert one.pop("request_id") == first.headers["x-request-id"]
