@@ -66,8 +66,23 @@ class ClassifyOptions(BaseModel):
     embedding: bool = Field(False, description="Also answer the vector that the model's classifier gets.")
 
 
+_EXAMPLE = {
+    "genre": "blues",
+    "confidence": 0.93,
+    "decision": "accepted",
+    "scores": [{"label": "blues", "score": 0.93}, {"label": "jazz", "score": 0.04}],
+    "duration_s": 187.2,
+    "analysed_s": 90.0,
+    "warnings": [],
+    "model": {"id": "you/genre", "revision": "3f2c9a54d1b7e8f60312c4a5968d7e0b1f2a3c4d", "backend": "openvino-bf16"},
+    "request_id": "1f0c9a36-5c3b-4a3e-9d8e-0f6f0b9b6c1d",
+}
+
+
 class Classification(BaseModel):
     """The genre of one recording."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     genre: str = Field(description="The most probable genre, also when the decision is `uncertain`.")
     confidence: float = Field(ge=0, le=1, description="Score of `genre`.")

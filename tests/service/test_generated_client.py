@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from service.api.huggingface import AudioClassificationInput
+from service.schemas import Classification
 from tests.service.application import MP3, application
 from tests.support.serving import serving
 
@@ -107,3 +109,10 @@ def test_operations_are_described_and_say_what_may_fail(app: FastAPI) -> None:
         for status, answer in refusals.items():
             (content,) = answer["content"].values()
             assert content["schema"]["$ref"].rsplit("/")[-1] in {"Problem", "ErrorObject"}, (name, status)
+
+
+def test_examples_are_of_their_schemas(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    for schema in (Classification, AudioClassificationInput):
+        (example,) = schemas[schema.__name__]["examples"]
+        assert schema.model_validate(example).model_dump(exclude_none=True, mode="json") == example
