@@ -112,7 +112,6 @@ def _quantise_here(graph: Path, made: Path, inputs: list[Any], kept: Sequence[st
     # Each graph holds a part of what is kept.
     scope = nncf.IgnoredScope(patterns=list(kept), validate=False)
     model = nncf.quantize(CORE.read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=scope)
-    model.set_friendly_name(graph.stem)
     openvino.save_model(model, made, compress_to_fp16=False)
 
 

@@ -110,8 +110,6 @@ def _save(module: "torch.nn.Module", inputs: list[Any], shapes: list[list[int]],
         front_end = FrontEndManager().load_by_framework("pytorch")
         model = front_end.convert(front_end.load(decoder))
     model.reshape(dict(enumerate(shapes)))
-    # OpenVINO numbers the models of a process; the same weights become the same bytes wherever they are converted.
-    model.set_friendly_name(path.stem)
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
