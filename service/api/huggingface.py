@@ -54,11 +54,7 @@ class AudioClassificationParameters(BaseModel):
 class AudioClassificationInput(BaseModel):
     """A recording and how to answer."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"examples": [{"inputs": "SUQzBAAAAAAA", "parameters": {"top_k": 5}}]},
-    )
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     inputs: str = Field(
         description="The audio file in base64.", json_schema_extra={"format": "byte", "contentEncoding": "base64"}
