@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from service.audio.quality import WarningCode
@@ -66,7 +67,7 @@ class ClassifyOptions(BaseModel):
     embedding: bool = Field(False, description="Also answer the vector that the model's classifier gets.")
 
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "genre": "blues",
     "confidence": 0.93,
     "decision": "accepted",
