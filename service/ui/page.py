@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.classification.classifier import Classifier
+from service.errors import StartupError
 from service.runtime.daemon_thread import in_daemon_thread
 from service.ui.hardening import uploads
 
@@ -76,7 +78,14 @@ class Page:
 def mount(
     app: FastAPI, classifier: Classifier, *, max_upload_bytes: int, upload_timeout_s: float, root_path: str = ""
 ) -> None:
-    """Serve the page at `/ui` of `app`. root_path: the prefix under which a reverse proxy shows the service."""
+    """Serve the page at `/ui` of `app`. Raises StartupError when Gradio is not installed.
+
+    root_path: the prefix under which a reverse proxy shows the service.
+    """
+    if find_spec("gradio") is None:
+        raise StartupError(
+            "PAGE=true needs Gradio, which is not installed. Install music-genre-service[page], or set PAGE=false."
+        )
     page = Page()
     app.mount(PATH, page)
     app.state.page = page

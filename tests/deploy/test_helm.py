@@ -14,7 +14,7 @@ from service.settings import Settings
 from tests.support.helm import CHART, MISSING, Manifest, environment, helm, one, pod, render
 from training import cli
 
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 
 ROOT = Path(__file__).parents[2]
 # With autoscaling by the CPU as well, and without a claim of ours.

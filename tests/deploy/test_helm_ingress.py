@@ -9,7 +9,7 @@ from service.settings import Settings
 from tests.support import nginx
 from tests.support.helm import MISSING, Manifest, one, render
 
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 
 _PREFIX = "nginx.ingress.kubernetes.io/"
 

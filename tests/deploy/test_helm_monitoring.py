@@ -13,7 +13,7 @@ import yaml
 from service.metrics import Metrics
 from tests.support.helm import CHART, MISSING, Manifest, one, render
 
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 
 DEPLOY = CHART.parents[1]
 

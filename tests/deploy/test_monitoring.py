@@ -22,6 +22,8 @@ from tests.support.audio_files import encode, sweep
 from tests.support.golden_model import copy
 from tests.support.service_process import START_S, Service, Start, free_port
 
+pytestmark = pytest.mark.thorough
+
 _ROOT = Path(__file__).parents[2]
 _RULES = _ROOT / "deploy" / "prometheus" / "alerts.yml"
 _DASHBOARD = _ROOT / "deploy" / "grafana" / "dashboards" / "music-genre.json"

@@ -37,6 +37,7 @@ def test_settings_are_taken_as_people_spell_them(
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
+@pytest.mark.thorough
 def test_service_runs_without_an_affinity_mask_beside_a_service_called_metrics(
     start: Start, model_folder: Path, tmp_path: Path
 ) -> None:

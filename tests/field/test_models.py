@@ -118,6 +118,7 @@ def test_code_of_a_model_repo_is_never_run(folder: Path, monkeypatch: pytest.Mon
     assert not marker.exists()
 
 
+@pytest.mark.thorough
 def test_multi_label_model_answers_sigmoid_scores(folder: Path) -> None:
     change(folder, "config.json", problem_type="multi_label_classification")
     change(folder, "serving.json", schema_version=1, window_s=1.0, temperature=2.0, thresholds={"jazz": 0.1})

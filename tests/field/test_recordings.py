@@ -124,6 +124,7 @@ def test_joined_recordings_are_heard_as_one(name: str) -> None:
     assert best_lag(heard.windows[-1], expected) > 0.95
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("format", ["wav", "flac"])
 def test_more_parts_than_are_opened_are_told(format: str) -> None:
     heard = listen(encode(music(0.02), format, RATE) * 1_200)

@@ -10,6 +10,8 @@ import pytest
 from tests.support.raw_http import connected, is_closed, read
 from tests.support.service_process import Service, Start
 
+pytestmark = pytest.mark.thorough
+
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 REFUSED = b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Type: audio/mpeg\r\nContent-Length: 9000000\r\n\r\n"
 

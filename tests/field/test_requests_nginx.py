@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 from tests.support.service_process import Service, running
 from tests.support.serving import serving
 
-pytestmark = pytest.mark.skipif(nginx.MISSING is not None, reason=str(nginx.MISSING))
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(nginx.MISSING is not None, reason=str(nginx.MISSING))]
 
 
 def documented_lines() -> str:

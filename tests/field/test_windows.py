@@ -14,7 +14,7 @@ from service.audio import open_audio
 from service.errors import AudioError
 from tests.support.audio_files import Waveform, encode_av
 
-FILES = 8
+FILES = 3
 MANY_FILES = 50
 WINDOW_S = 0.7
 RATE = 16_000
@@ -91,7 +91,7 @@ def generate(format: str, draw: np.random.Generator) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("files", [FILES, pytest.param(MANY_FILES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("files", [FILES, pytest.param(MANY_FILES, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_window_equals_a_plain_decode(format: str, files: int) -> None:
     draw = np.random.default_rng(list(format.encode()))

@@ -10,10 +10,13 @@ import tarfile
 import textwrap
 from pathlib import Path
 
+import pytest
 from huggingface_hub import snapshot_download
 
 from tests.hub_stand_in.clients import FILES, read_files, write_files
 from tests.support.hub_stand_in import HubStandIn
+
+pytestmark = pytest.mark.thorough
 
 LIBRARIES = textwrap.dedent(
     """

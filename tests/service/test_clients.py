@@ -14,6 +14,8 @@ from tests.conftest import GENRES
 from tests.service.application import MP3, application
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.thorough
+
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "clients.md"
 _SNIPPETS = re.findall(r"^## (.+?)$|^```(sh|python|javascript)\n(.*?)^```", _DOCUMENT.read_text(), re.M | re.S)
 _NPM_PACKAGE = "@huggingface/inference"

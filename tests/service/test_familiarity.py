@@ -9,6 +9,8 @@ from tests.support.audio_files import encode, sweep
 from tests.support.golden_model import change, copy
 from tests.support.service_process import Start
 
+pytestmark = pytest.mark.thorough
+
 _RATE = 16_000
 
 

@@ -12,6 +12,8 @@ from tests.support.disks import disk, make_read_only
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import Start, publish
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("why", ["read-only", "full"])
 @pytest.mark.slow

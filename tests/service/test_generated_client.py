@@ -18,6 +18,8 @@ from service.schemas import Classification
 from tests.service.application import MP3, application
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.thorough
+
 KEY = "key-of-the-tests-0123456789"
 NAME = "generated_genre_client"
 

@@ -20,6 +20,8 @@ from tests.support.hub_stand_in import HubStandIn
 from tests.support.process_tree import tree
 from tests.support.service_process import START_S, Service, Start, environment, publish
 
+pytestmark = pytest.mark.thorough
+
 
 def test_service_answers_before_its_large_libraries_are_imported() -> None:
     late = {"torch", "transformers", "gradio", "matplotlib", "huggingface_hub"}

@@ -13,6 +13,8 @@ from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import START_S, Service, Start, environment, publish
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def running(model_folder: Path) -> Iterator[Service]:

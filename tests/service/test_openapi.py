@@ -14,6 +14,8 @@ from service.settings import Settings
 from tests.support.processes import ROOT
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.thorough
+
 KEY = "key-of-the-tests-0123456789"
 
 # JSON Schema cannot say that the shape of a tensor fits its data. A request with several files takes several times as

@@ -13,6 +13,8 @@ from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import Service, publish
 
+pytestmark = pytest.mark.thorough
+
 KEY = "key-of-a-client-0123456789"
 WRONG = "key-of-a-stranger-0123456789"
 TOKEN = "hf_read"

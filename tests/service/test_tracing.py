@@ -45,6 +45,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         yield collector
 
 
+@pytest.mark.thorough
 def test_sdk_of_opentelemetry_is_not_imported_unless_a_collector_is_named(
     start: Start, model_folder: Path, tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_sdk_of_opentelemetry_is_not_imported_unless_a_collector_is_named(
     assert [name for name in imported if re.match(r"opentelemetry\.(sdk|exporter|proto)", name)] == []
 
 
+@pytest.mark.thorough
 def test_trace_of_a_client_goes_on_through_the_stages(start: Start, model_folder: Path, collector: Collector) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
     service = start(MODEL_ID=str(model_folder), OTEL_BSP_SCHEDULE_DELAY="3600000", **settings)

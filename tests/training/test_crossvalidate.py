@@ -10,6 +10,8 @@ from training.crossvalidate import crossvalidate
 from training.errors import TrainingError
 from training.finetuning.model import TINY
 
+pytestmark = pytest.mark.thorough
+
 _OPTIONS = (
     *("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "1"),
     *("--max_duration_s", "1", "--model_name_or_path", TINY, "--max_steps", "1", "--feature_encoder", "cached"),

@@ -15,6 +15,8 @@ from tests.training.finetuning.test_model import push_base_model
 from training import push
 from training.__main__ import main
 
+pytestmark = pytest.mark.thorough
+
 _SHORT = ("--max_duration_s", "1", "--per_device_train_batch_size", "4")
 _GRAPHS = [
     f"openvino/{name}"

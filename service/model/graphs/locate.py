@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -47,8 +48,8 @@ def locate(artefact: Artefact) -> Located:
     """The graphs that the repo ships, in int8 if it has those; else such as are converted once for this commit and
     these library versions.
 
-    Takes seconds when it has to convert. Raises StartupError when the model is none or a shipped graph is damaged,
-    ConversionError when the model has parts that OpenVINO does not know.
+    Takes seconds when it has to convert. Raises StartupError when the model is none, a shipped graph is damaged, or
+    none is shipped and torch is missing; ConversionError when the model has parts that OpenVINO does not know.
     """
     for precision, candidates in graph_candidates(artefact.folder).items():
         for graphs in candidates:
@@ -57,6 +58,11 @@ def locate(artefact: Artefact) -> Located:
             if main.is_file() and (precision != "int8" or _path(artefact, main) in artefact.graphs):
                 _verify(artefact, graphs)
                 return Located(graphs, precision)
+    if find_spec("torch") is None:
+        raise StartupError(
+            f"{artefact.model_id} ships no OpenVINO graphs, and torch, which makes them, is not installed. Add them to "
+            "the repo with python -m training.export, or install music-genre-service[torch]."
+        )
     cache = _cache(artefact) / _key(artefact)
     if not cache.is_dir():
         _convert_into(cache, artefact)

@@ -9,6 +9,8 @@ from tests.field.datasets.recipes import Files, cell, pushed, read, table, tree,
 from tests.support.hub_stand_in import HubStandIn
 from training.errors import TrainingError
 
+pytestmark = pytest.mark.thorough
+
 _STREAMING = pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
 
 

@@ -13,6 +13,8 @@ from training.arguments import DataArguments
 from training.data.clips import load_clips
 from training.errors import TrainingError
 
+pytestmark = pytest.mark.thorough
+
 _PLAIN = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
 _TEXT, _NUMBER = datasets.Value("string"), datasets.Value("int64")
 _LABEL = datasets.ClassLabel(names=["rock", "jazz"])

@@ -63,7 +63,10 @@ _REFUSED: dict[str, tuple[Files, str]] = {
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    ["folder", "zip", "hub", *(pytest.param(place, marks=pytest.mark.thorough) for place in ("tar", "hub-zip"))],
+)
 @pytest.mark.parametrize("kind", _READ)
 def test_tree_is_read_from_any_place(kind: str, place: str, streaming: bool, tmp_path: Path, hub: HubStandIn) -> None:
     files, genres = _READ[kind]

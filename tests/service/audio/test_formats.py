@@ -81,6 +81,7 @@ def test_surround_channels_become_the_standard_downmix() -> None:
 
 
 # Compressed files are read once for joined recordings, and once to count their packets.
+@pytest.mark.thorough
 @pytest.mark.parametrize(("format", "times"), [("wav", 0.5), ("flac", 2.5), ("mp3", 2.5), ("m4a", 2.5), ("webm", 2.5)])
 def test_long_recording_is_read_a_bounded_number_of_times(format: str, times: float) -> None:
     file = CountingFile(encode(sweep(200.0, 16_000), format, 16_000))

@@ -67,6 +67,7 @@ def test_the_key_ring_tells_no_key() -> None:
     assert KEY not in repr(Settings(model_id="x", api_keys=KEY))
 
 
+@pytest.mark.thorough
 def test_key_file_is_reread_and_a_broken_one_keeps_the_old_keys(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.golden_model import change, copy
 from tests.support.service_process import Start
+
+pytestmark = pytest.mark.thorough
 
 
 def test_the_clips_are_compared_before_the_service_is_ready(start: Start, golden_folder: Path) -> None:

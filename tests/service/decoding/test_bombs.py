@@ -11,6 +11,8 @@ from service.errors import AudioTooShort, UndecodableAudio, UnsupportedMedia
 from tests.service.decoding.hostile_files import _NOISE, _wav, hear
 from tests.support.audio_files import encode, sweep
 
+pytestmark = pytest.mark.thorough
+
 
 def _long_flac(hours: float, sampling_rate: int, channels: int) -> bytes:
     minute = np.tile(np.array([[0.1], [0.1], [-0.1], [-0.1]], np.float32), (sampling_rate * 15, channels))

@@ -12,6 +12,7 @@ from tests.service.decoding.hostile_files import RATE, hear
 from tests.support.audio_files import FORMATS, encode, sweep
 
 
+@pytest.mark.thorough
 def test_cut_and_flipped_files_of_every_format_get_an_answer() -> None:
     random = np.random.default_rng(0)
     files = []

@@ -10,6 +10,8 @@ from tests.fuzz.ears import Ears, ears, hear_all
 from tests.fuzz.headers import HEADERS
 from tests.fuzz.mutations import corpus, mutants
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[tuple[Ears, asyncio.Runner]]:

@@ -99,6 +99,7 @@ def test_decoder_that_hangs_while_it_starts_is_ended_after_its_time() -> None:
     asyncio.run(hang())
 
 
+@pytest.mark.thorough
 def test_decoder_that_hangs_is_ended_when_its_client_is_gone() -> None:
     async def hang() -> None:
         async with started(2) as (decoders, metrics):
@@ -135,6 +136,7 @@ def test_an_answer_that_comes_soon_after_all_costs_no_process() -> None:
     asyncio.run(leave())
 
 
+@pytest.mark.thorough
 def test_memory_is_bounded() -> None:
     """Ten hours of next to nothing in half a megabyte, and a model that would hear them all at once."""
     data = encode(np.full(36_000 * 1_000, 0.001, np.float32), "flac", 1_000)

@@ -77,6 +77,7 @@ def test_a_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(folder.parent.glob("converting-*")) == []
 
 
+@pytest.mark.thorough
 def test_graphs_in_the_repo_are_used_as_they_are(tmp_path: Path) -> None:
     artefact = artefact_of(tmp_path, KINDS["hubert"]())
     made = locate(artefact).graphs
@@ -121,6 +122,7 @@ def test_a_model_that_cannot_be_cut_is_one_graph(tmp_path: Path) -> None:
         cut(model)
 
 
+@pytest.mark.thorough
 def test_service_with_a_graph_never_imports_torch_its_page_included(tmp_path: Path) -> None:
     artefact = artefact_of(tmp_path, KINDS["hubert"]())
     locate(artefact)

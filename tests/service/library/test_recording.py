@@ -40,6 +40,7 @@ def rows(actor: LibraryActor, *paths: Path | str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.thorough
 def test_the_answers_are_those_over_http(actor: LibraryActor, model_folder: Path, music: Path) -> None:
     songs = sorted(music.iterdir())
     with TestClient(application(model_folder)) as client:
@@ -102,6 +103,7 @@ def test_a_file_without_permission_is_a_row(actor: LibraryActor, tmp_path: Path)
     assert row["error_type"] == "permission-denied"
 
 
+@pytest.mark.thorough
 def test_a_decoder_that_dies_costs_at_most_its_row(actor: LibraryActor, tmp_path: Path) -> None:
     song = tmp_path / "good.flac"
     song.write_bytes(encode(sweep(60.0), "flac"))
@@ -121,6 +123,7 @@ def _kill(pids: list[int]) -> None:
         os.kill(pid, signal.SIGSEGV)
 
 
+@pytest.mark.thorough
 def test_a_file_that_hangs_costs_its_deadline(job: Job, web: str) -> None:
     hurried = LibraryActor(replace(job, limits=replace(job.limits, deadline_s=4)))
     try:

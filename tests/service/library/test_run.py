@@ -16,6 +16,8 @@ from service.library.output.parts import Parts
 from service.library.output.summary import summarise
 from tests.support.service_process import environment
 
+pytestmark = pytest.mark.thorough
+
 RUN_S = 150
 
 

@@ -28,6 +28,7 @@ def test_a_model_of_training_is_proven(golden_folder: Path) -> None:
     assert list(report)[-1] == "result"
 
 
+@pytest.mark.thorough
 def test_a_repo_of_somebody_else_names_what_is_defaulted(
     hub: HubStandIn, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

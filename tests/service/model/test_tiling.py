@@ -13,23 +13,15 @@ from service.model.graphs.cutting import UncuttableError, cut
 from service.model.graphs.encoder import GraphError, TiledEncoder
 from service.model.graphs.tiling import FirstLayer, Tiling, tile_frames
 from service.model.layout import TiledGraphs
+from tests.support.tiny_encoders import SIZES
 
 _SAMPLES = 48_123
 
 
 def _model(**changes: Any) -> Any:
-    sizes: dict[str, Any] = {
-        "hidden_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "conv_dim": (16,) * 7,
-        "num_conv_pos_embeddings": 16,
-        "num_conv_pos_embedding_groups": 4,
-    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return HubertForSequenceClassification(HubertConfig(**sizes | changes)).eval()
+        return HubertForSequenceClassification(HubertConfig(**SIZES | changes)).eval()
 
 
 def _low_hum() -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -46,7 +46,7 @@ def test_a_base_model_is_refused(tmp_path: Path) -> None:
         torch_backend(artefact)
 
 
-@pytest.mark.parametrize("load", [torch_backend, locate])
+@pytest.mark.parametrize("load", [torch_backend, pytest.param(locate, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("damage", ["cut off", "no tensors", "other shapes"])
 def test_weights_that_do_not_load_are_refused(tmp_path: Path, damage: str, load: Callable[[Artefact], object]) -> None:
     artefact = artefact_of(tmp_path, KINDS["hubert"]())

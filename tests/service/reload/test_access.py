@@ -11,6 +11,8 @@ from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn, Token
 from tests.support.service_process import Start
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_token_that_is_revoked_leaves_the_model_serving(
     hub: HubStandIn, start: Start, golden_folder: Path, tmp_path: Path

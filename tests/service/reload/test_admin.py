@@ -13,6 +13,8 @@ from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def url(repo: str, tmp_path: Path) -> Iterator[str]:

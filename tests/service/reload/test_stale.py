@@ -16,6 +16,8 @@ from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import Start
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.thorough
+
 STALE = "genre_model_stale"
 
 

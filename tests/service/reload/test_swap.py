@@ -13,6 +13,8 @@ from tests.support.golden_model import files
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import Start
 
+pytestmark = pytest.mark.thorough
+
 Change = Callable[[dict[str, bytes]], dict[str, bytes]]
 
 

@@ -5,6 +5,7 @@ import resource
 import socket
 
 import httpx2
+import pytest
 
 from tests.service.server.raw_client import (
     BODY,
@@ -23,6 +24,7 @@ from tests.service.server.raw_client import (
 from tests.support.service_process import Service
 
 
+@pytest.mark.thorough
 def test_one_connection_too_many_is_told_so(service: Service) -> None:
     wait_until(lambda: b" 200 " in exchange(service, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     idle = [connect(service) for _ in range(MAX_CONNECTIONS)]

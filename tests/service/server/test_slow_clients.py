@@ -23,6 +23,7 @@ from tests.service.server.raw_client import (
 from tests.support.service_process import Service
 
 
+@pytest.mark.thorough
 def test_slow_uploads_time_out_and_hold_no_slot(service: Service) -> None:
     """Stalled, in drops, chunked, and for the page."""
     begun = b"Content-Length: 900000\r\n\r\n" + PART + WAV[:5_000]
@@ -39,6 +40,7 @@ def test_slow_uploads_time_out_and_hold_no_slot(service: Service) -> None:
         assert problem(read_answer(connection)) == (408, "upload-timeout")
 
 
+@pytest.mark.thorough
 def test_a_client_that_keeps_the_service_waiting_is_cut_off(service: Service) -> None:
     """It says nothing, half a head, a head in drops, half a head after a first request, or goes on after a refusal."""
     first = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"

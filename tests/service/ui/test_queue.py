@@ -53,6 +53,7 @@ def metric(client: httpx2.Client, name: str) -> float:
     return sum(float(line.split()[1]) for line in client.get("/metrics").text.splitlines() if line.startswith(name))
 
 
+@pytest.mark.thorough
 def test_work_for_a_visitor_who_does_not_listen_ends(client: httpx2.Client) -> None:
     """One request had fifty recordings listened to."""
     flac = encode(sweep(20.0), "flac")
@@ -92,6 +93,7 @@ def test_a_long_message_is_refused(client: httpx2.Client, route: str) -> None:
         assert "larger than 0.064 MB" in refused.json()["detail"]
 
 
+@pytest.mark.thorough
 def test_state_kept_of_visitors_is_bounded(client: httpx2.Client) -> None:
     quiet = function(client, "load")
     for name in ("x" * 65, "", "a b", "\ud800"):
@@ -142,6 +144,7 @@ def test_tracked_uploads_are_bounded() -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.thorough
 def test_a_visitor_writes_nothing_into_the_log(
     client: httpx2.Client, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

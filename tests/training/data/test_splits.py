@@ -170,6 +170,7 @@ def test_the_same_file_on_both_sides_is_refused_and_named() -> None:
         split(_clips(names, digests=digests), "random", 42)
 
 
+@pytest.mark.thorough
 def test_the_same_file_twice_on_one_side_is_no_fault() -> None:
     names = _numbered({"jazz": 30, "metal": 30})
     trained = [name for name in names if name not in _held_out(_clips(names))][:2]

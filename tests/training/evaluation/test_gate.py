@@ -11,6 +11,8 @@ from tests.support import tiny_model
 from tests.support.audio_files import encode, sweep
 from training.evaluation.gate import judge
 
+pytestmark = pytest.mark.thorough
+
 _GENRES = ["jazz", "metal"]
 
 

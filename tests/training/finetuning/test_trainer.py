@@ -18,6 +18,8 @@ from training.data.splits import Split
 from training.finetuning.trainer import class_weights
 from training.train import train
 
+pytestmark = pytest.mark.thorough
+
 _COMMON = (
     *("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2"),
     *("--max_duration_s", "1", "--learning_rate", "1e-3", "--no_robustness", "--disable_tqdm", "True"),

@@ -18,6 +18,8 @@ from tests.support.audio_files import encode
 from tests.support.golden_model import copy
 from training.publishing import familiarity
 
+pytestmark = pytest.mark.thorough
+
 _RATE = 16_000
 _CPU = torch.device("cpu")
 

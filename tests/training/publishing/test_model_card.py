@@ -15,6 +15,8 @@ from training.evaluation.predictions import Predictions
 from training.evaluation.report import Estimate, FamiliarityFigures, Report, SplitReport, measure
 from training.publishing import model_card
 
+pytestmark = pytest.mark.thorough
+
 _GENRES = ["jazz", "metal"]
 
 

@@ -40,6 +40,7 @@ def finished(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder / "run"
 
 
+@pytest.mark.thorough
 def test_the_service_runs_the_int8_graph(finished: Path) -> None:
     artefact = read_artefact(finished / "model", model_id="you/genre", revision=None)
     backend = load_backend("auto", artefact, threads=1)
@@ -105,6 +106,7 @@ def test_a_graph_that_is_none_is_refused(model_folder: Path, tmp_path: Path) -> 
         load_backend("auto", artefact, threads=1)
 
 
+@pytest.mark.thorough
 def test_an_export_without_int8_takes_the_int8_graph_away(finished: Path) -> None:
     assert export.main([str(finished)]) == 0
     files = sorted(path.name for path in (finished / "model" / "openvino").iterdir())

@@ -83,6 +83,7 @@ def test_a_passing_fault_is_retried(hub: HubStandIn, repo: str, fault: str, wher
     assert pull(repo).commit == hub.head(repo)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ["GET /api/models", WEIGHTS], ids=["api", "weights"])
 def test_a_stalled_connection_is_given_up_and_retried(hub: HubStandIn, repo: str, where: str) -> None:
     hub.stall(where, delay_s=60)
@@ -146,6 +147,7 @@ def test_a_pinned_commit_whose_download_broke_off_is_completed(hub: HubStandIn, 
     assert (pull(repo, hub.head(repo)).folder / "model.safetensors").is_file()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", ["refused", "503", "stalled"])
 def test_with_the_hub_down_a_warm_cache_serves_a_branch(hub: HubStandIn, repo: str, fault: str) -> None:
     before = pull(repo)

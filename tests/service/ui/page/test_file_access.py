@@ -77,6 +77,7 @@ PATHS = ("{secret}", "/{secret}", "%2F{secret}", "..{secret}", "{folder}/..{secr
          "/proc/self/environ", "/dev/stdin", "pyproject.toml", "./service/app.py", "C:/Windows/win.ini")  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     "way",
