@@ -8,8 +8,6 @@ from training.cli import parse
 from training.errors import TrainingError
 from training.search import search
 
-pytestmark = pytest.mark.thorough
-
 _MADE = (
     *("--dataset", "synthetic", "--synthetic_clips_per_genre", "3", "--synthetic_duration_s", "2", "--use_cpu"),
     *("--max_duration_s", "1", "--model_name_or_path", "tiny", "--max_steps", "1", "--disable_tqdm", "True"),

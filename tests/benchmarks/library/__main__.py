@@ -1,8 +1,8 @@
 """What a library costs on Ray Data: `make bench-library`.
 
-Short and long recordings of generated music in mixed formats, one in a hundred broken, with DistilHuBERT at full size:
-by the pipeline of `python -m service.library`, by the same actor without Ray, and on two nodes against one. Prints
-Markdown. Leave the machine alone meanwhile.
+Short and long recordings of generated music in mixed formats, one in a hundred broken: by the pipeline of `python -m
+service.library`, by the same actor without Ray, and on two nodes against one; with DistilHuBERT at full size or another
+(the faster a model is, the more Ray's own work shows). Prints Markdown. Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,34 @@ cluster.shutdown()
 """
 
 
+@dataclass(frozen=True)
+class Work:
+    """Folders of the recordings and of the model."""
+
+    music: Path
+    model: Path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.library", description=__doc__.splitlines()[0])
     parser.add_argument("--short", type=int, default=2_000, help=f"recordings of {_SHORT_S:g} s")
     parser.add_argument("--long", type=int, default=200, help=f"recordings of {_LONG_S:g} s")
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="DistilHuBERT with random weights by default")
     options = parser.parse_args()
     sys.stdout.write("".join(f"- {name}: {value}\n" for name, value in machine().items()))
     with tempfile.TemporaryDirectory(prefix="music-genre-library-") as scratch:
         home = Path(scratch)
-        save_model(home / "model")
+        model = options.model or home / "model"
+        if not options.model:
+            save_model(model, in_int8=False)
         _write_music(home / "music", options.short, options.long)
         cores = str(available_cpus())
-        before = _way("alone", home, cores)
-        ray = _way("ray", home, cores)
-        after = _way("alone", home, cores)
+        work = Work(home / "music", model.resolve())
+        before, ray, after = (_way(way, work, cores) for way in ("alone", "ray", "alone"))
         sys.stdout.write(f"\n{_overhead(before, ray, after).markdown()}\n")
         sys.stdout.flush()
         if available_cpus() > 1:
-            one, two = _on_nodes(1, home), _on_nodes(2, home)
+            one, two = _on_nodes(1, work), _on_nodes(2, work)
             sys.stdout.write(f"\n{_scaling(one, two).markdown()}\n")
 
 
@@ -89,9 +100,9 @@ def _recording(index: int, seconds: float) -> bytes:
     return encode(np.tile(part, round(seconds / part_s)), _FORMATS[index % len(_FORMATS)], SAMPLING_RATE)
 
 
-def _way(way: str, home: Path, threads: str, **variables: str) -> dict[str, Any]:
+def _way(way: str, work: Work, threads: str, **variables: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.library.ways", way, home / "music", home / "model", threads],
+        [sys.executable, "-m", "tests.benchmarks.library.ways", way, work.music, work.model, threads],
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         check=True,
@@ -102,7 +113,7 @@ def _way(way: str, home: Path, threads: str, **variables: str) -> dict[str, Any]
     return course
 
 
-def _on_nodes(count: int, home: Path) -> dict[str, Any]:
+def _on_nodes(count: int, work: Work) -> dict[str, Any]:
     with subprocess.Popen(
         [sys.executable, "-c", NODES, str(count)],
         stdin=subprocess.PIPE,
@@ -111,7 +122,7 @@ def _on_nodes(count: int, home: Path) -> dict[str, Any]:
         text=True,
     ) as nodes:
         assert nodes.stdout is not None
-        return _way("ray", home, "1", RAY_ADDRESS=nodes.stdout.readline().strip())
+        return _way("ray", work, "1", RAY_ADDRESS=nodes.stdout.readline().strip())
 
 
 def _rate(*courses: dict[str, Any]) -> float:

@@ -18,8 +18,6 @@ from training.data.splits import Split
 from training.finetuning.trainer import class_weights
 from training.train import train
 
-pytestmark = pytest.mark.thorough
-
 _COMMON = (
     *("--dataset", "synthetic", "--synthetic_clips_per_genre", "2", "--synthetic_duration_s", "2"),
     *("--max_duration_s", "1", "--learning_rate", "1e-3", "--no_robustness", "--disable_tqdm", "True"),
@@ -69,6 +67,7 @@ def test_a_frozen_encoder_stays_and_the_rest_learns_cached_or_not(tmp_path: Path
         torch.testing.assert_close(cached[name], weight, atol=5e-3, rtol=0)
 
 
+@pytest.mark.thorough
 def test_saved_weights_are_float32_whatever_training_computed_in(tmp_path: Path) -> None:
     folder = _train(tmp_path, "--max_steps", "1", "--bf16")
     for name in ("encoder.xml", "transformer.xml"):
@@ -77,6 +76,7 @@ def test_saved_weights_are_float32_whatever_training_computed_in(tmp_path: Path)
     assert (folder / "model.safetensors").stat().st_mode & 0o044 == 0o044, "another user serves it"
 
 
+@pytest.mark.thorough
 def test_both_splits_are_trained_and_the_model_is_that_of_artist(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
