@@ -16,7 +16,7 @@ from service.errors import StartupError
 from service.model.calibration import Float, calibrated_probabilities
 from service.model.extractor import read_extractor, read_json
 from service.model.familiarity import Familiarity
-from service.model.layout import CONFIG, SERVING, WEIGHTS
+from service.model.layout import CONFIG, GOLDEN_FOLDER, GRAPH_FOLDER, SERVING, WEIGHTS
 from service.model.serving_file import Golden, Reference, ServingFile, TrainedOn, sha256
 
 DEFAULT_WINDOW_S = 30.0
@@ -115,10 +115,13 @@ def _or_default(value: float | None, default: float) -> float:
 
 
 def _check_readable(folder: Path) -> None:
-    # save_pretrained writes weights that only their owner may read, and a container runs as another user.
-    for path in folder.iterdir():
-        if path.suffix in {".json", ".safetensors"} and not os.access(path, os.R_OK):
-            raise StartupError(f"The service may not read {path.name} of the model folder. Allow it: chmod a+r.")
+    # safetensors files are made for their owner alone, and a container runs as another user.
+    files = [path for path in folder.iterdir() if path.suffix in {".json", ".safetensors"}]
+    folders = [folder / name for name in (GRAPH_FOLDER, GOLDEN_FOLDER) if (folder / name).is_dir()]
+    for path in [*files, *folders, *(file for inner in folders for file in inner.rglob("*"))]:
+        if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+            name = path.relative_to(folder)
+            raise StartupError(f"The service may not read {name} of the model folder. Allow it: chmod -R a+rX.")
 
 
 def _check_weights(folder: Path) -> None:

@@ -15,12 +15,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from service.audio import Waveform, normalise
 from service.errors import StartupError
 from service.model.layout import FAMILIARITY
 from service.model.serving_file import FamiliarityEntry, sha256
+from service.model.tensors import save_tensors
 
 BANDS = 20
 SPECTRUM_FEATURES = 3 * BANDS
@@ -72,8 +73,7 @@ class Familiarity:
     def save(self, folder: Path) -> str:
         """Write familiarity.safetensors into a model folder. Returns its SHA-256."""
         path = folder / FAMILIARITY
-        save_file({"means": self.means, "whitening": self.whitening}, path)
-        path.chmod(0o644)
+        save_tensors({"means": self.means, "whitening": self.whitening}, path)
         return sha256(path)
 
     @classmethod

@@ -18,9 +18,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from service.audio import Waveform
+from service.model.tensors import save_tensors
 
 MAX_TILE_FRAMES = 60
 """Maximum number of frames of a tile. Shorter tiles compute more samples twice, longer ones leave the caches: with 512
@@ -97,7 +97,7 @@ class Tiling:
             arrays = {"weight": layer.weight, "bias": layer.bias, "gamma": layer.gamma, "beta": layer.beta}
             arrays["eps"] = np.asarray([layer.eps])
         # One key: safetensors writes several in another order each time, and the same model shall give the same file.
-        save_file(arrays, path, metadata={"geometry": json.dumps(numbers)})
+        save_tensors(arrays, path, metadata={"geometry": json.dumps(numbers)})
 
     @classmethod
     def load(cls, path: Path) -> Self:

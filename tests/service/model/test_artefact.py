@@ -104,9 +104,13 @@ def test_a_missing_file_is_named(folder: Path, name: str, message: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_weights_of_another_user_are_named(folder: Path) -> None:
-    (folder / "model.safetensors").chmod(0)
-    with pytest.raises(StartupError, match="may not read model.safetensors .* chmod a\\+r"):
+@pytest.mark.parametrize("name", ["model.safetensors", "openvino/tiling.safetensors", "golden"])
+def test_file_of_another_user_is_named(folder: Path, name: str) -> None:
+    (folder / "golden").mkdir()
+    (folder / "openvino").mkdir()
+    (folder / "openvino" / "tiling.safetensors").touch()
+    (folder / name).chmod(0)
+    with pytest.raises(StartupError, match=rf"may not read {name} .* chmod -R a\+rX"):
         read(folder)
 
 

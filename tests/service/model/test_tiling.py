@@ -77,6 +77,7 @@ def test_the_first_layer_is_normalised_as_torch_does_it(kernel: int, stride: int
 def test_a_tiling_is_read_as_it_was_written(tmp_path: Path) -> None:
     tiling = cut(_model(conv_bias=True)).tiling
     tiling.save(tmp_path / "tiling.safetensors")
+    assert (tmp_path / "tiling.safetensors").stat().st_mode & 0o044 == 0o044, "another user serves it"
     read = Tiling.load(tmp_path / "tiling.safetensors")
     assert (read.stride, read.field, read.channels) == (320, 400, 16)
     assert read.first_layer
