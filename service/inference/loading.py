@@ -79,8 +79,8 @@ def load_engine(settings: Settings) -> Engine:
 
 
 def _name(folder: Path) -> str:
-    """The name of a local model: training writes runs/demo/model, which is called demo."""
-    return folder.parent.name if folder.name == "model" else folder.name
+    """The name of a local model: training writes runs/demo/model, which is called demo; /model is called model."""
+    return (folder.name == "model" and folder.parent.name) or folder.name
 
 
 def load_backend(choice: Choice, artefact: Artefact, threads: int) -> Backend:

@@ -38,12 +38,15 @@ FORMATS: dict[str, tuple[str, str, tuple[int, ...], float]] = {
 
 
 def tones(seconds: float, rate: int, channels: int, draw: np.random.Generator) -> Waveform:
-    """Tones that rise, without noise: AAC replaces noise by another, which a decoder draws anew after a seek."""
+    """Tones that rise, without noise: AAC replaces noise by another, which a decoder draws anew after a seek.
+
+    Channels have tones of their own, as those of one pitch may cancel each other, and are not mixed then.
+    """
     time_s = np.arange(round(seconds * rate)) / rate
     parts = [
         0.2 * np.sin(2 * np.pi * (base + draw.uniform(5, 15) * time_s) * time_s + channel)
         for channel in range(channels)
-        for base in draw.uniform(100, 900, 2)
+        for base in draw.uniform(100, 400, 2) + 500 * channel
     ]
     waveform: Waveform = np.asarray(parts, np.float32).reshape(channels, 2, -1).sum(axis=1).T
     return waveform[:, 0] if channels == 1 else waveform
