@@ -128,8 +128,8 @@ def _line(path: str, answer: Answer) -> str:
 def _text(path: str, answer: Answer) -> str:
     """The answer for people: genre and confidence, a bar for each genre, warnings, the timeline."""
     unsure = ", uncertain" if answer["decision"] == "uncertain" else ""
-    heard = f"{_time(answer['analysed_s'])} of {_time(answer['duration_s'])} heard"
-    lines = [f"{_printable(path)}: {answer['genre']} ({answer['confidence']:.0%}{unsure}; {heard})"]
+    analysed = f"{_time(answer['analysed_s'])} of {_time(answer['duration_s'])} heard"
+    lines = [f"{_printable(path)}: {answer['genre']} ({answer['confidence']:.0%}{unsure}; {analysed})"]
     width = max(len(score["label"]) for score in answer["scores"])
     for score in answer["scores"]:
         bar = "█" * round(score["score"] * _BAR_WIDTH)

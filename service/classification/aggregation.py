@@ -44,38 +44,38 @@ class WindowScores:
 
 
 def aggregate(
-    engine: Engine, heard: WindowScores, top_k: int | None, *, timeline: bool, embedding: bool = False
+    engine: Engine, windows: WindowScores, top_k: int | None, *, timeline: bool, embedding: bool = False
 ) -> Classification:
     """The answer: mean probabilities of all windows, at least one, and with `timeline` those of each window."""
     artefact = engine.artefact
-    scores = _scores(artefact, np.mean(heard.rows, axis=0))
+    scores = _scores(artefact, np.mean(windows.rows, axis=0))
     best = scores[0]
     genres = _over_threshold(artefact, scores)
     is_told = best.score >= artefact.confidence_threshold if genres is None else bool(genres)
-    unfamiliar = _unfamiliar(artefact, heard)
+    unfamiliar = _unfamiliar(artefact, windows)
     return Classification(
         genre=best.label,
         confidence=best.score,
         decision="accepted" if is_told and not unfamiliar else "uncertain",
         genres=genres,
         scores=scores[:top_k],
-        duration_s=round(heard.duration_s, 3),
-        analysed_s=round(heard.analysed_s, 3),
+        duration_s=round(windows.duration_s, 3),
+        analysed_s=round(windows.analysed_s, 3),
         warnings=[
-            RecordingWarning(code=warning.code, detail=warning.detail) for warning in [*heard.warnings, *unfamiliar]
+            RecordingWarning(code=warning.code, detail=warning.detail) for warning in [*windows.warnings, *unfamiliar]
         ],
-        timeline=_timeline(artefact, heard, top_k) if timeline else None,
-        embedding=np.mean(heard.embeddings, axis=0).tolist() if embedding else None,
-        logits=dict(zip(artefact.labels, np.mean(heard.logits, axis=0).tolist(), strict=True))
-        if heard.logits
+        timeline=_timeline(artefact, windows, top_k) if timeline else None,
+        embedding=np.mean(windows.embeddings, axis=0).tolist() if embedding else None,
+        logits=dict(zip(artefact.labels, np.mean(windows.logits, axis=0).tolist(), strict=True))
+        if windows.logits
         else None,
         model=engine.reference,
     )
 
 
-def _unfamiliar(artefact: Artefact, heard: WindowScores) -> list[AudioWarning]:
+def _unfamiliar(artefact: Artefact, windows: WindowScores) -> list[AudioWarning]:
     """The warning that the model learnt from other music; none of a familiar recording."""
-    if artefact.familiarity is None or not artefact.familiarity.is_unfamiliar(heard.features):
+    if artefact.familiarity is None or not artefact.familiarity.is_unfamiliar(windows.features):
         return []
     return [AudioWarning("unfamiliar", "It sounds unlike the music that the model learnt from, so do not rely on it.")]
 
@@ -88,14 +88,14 @@ def _over_threshold(artefact: Artefact, scores: list[Score]) -> list[str] | None
     return [score.label for score in scores if score.score >= thresholds[score.label]]
 
 
-def newest_span(artefact: Artefact, heard: WindowScores, top_k: int | None) -> Span:
+def newest_span(artefact: Artefact, windows: WindowScores, top_k: int | None) -> Span:
     """The newest window of a timeline. At least one was heard."""
-    return _span(artefact, heard.spans[-1], heard.rows[-1], top_k)
+    return _span(artefact, windows.spans[-1], windows.rows[-1], top_k)
 
 
-def _timeline(artefact: Artefact, heard: WindowScores, top_k: int | None) -> list[Span]:
-    windows = zip(heard.spans, heard.rows, strict=True)
-    return [_span(artefact, span, row, top_k) for span, row in windows]
+def _timeline(artefact: Artefact, windows: WindowScores, top_k: int | None) -> list[Span]:
+    pairs = zip(windows.spans, windows.rows, strict=True)
+    return [_span(artefact, span, row, top_k) for span, row in pairs]
 
 
 def _span(artefact: Artefact, span: tuple[float, float], row: WindowProbabilities, top_k: int | None) -> Span:

@@ -155,11 +155,11 @@ class Classifier:
     ) -> Classification:
         with measured() as seconds:
             async with self._admitted() as (engine, reservation):
-                heard = await self._listen(file, engine, reservation, options, on_progress)
-            answer = aggregate(engine, heard, options.top_k, timeline=options.timeline, embedding=options.embedding)
+                windows = await self._listen(file, engine, reservation, options, on_progress)
+            answer = aggregate(engine, windows, options.top_k, timeline=options.timeline, embedding=options.embedding)
             self._metrics.answered(answer, seconds)
-            tracing.annotate("genre.audio.duration_s", heard.duration_s)
-            tracing.annotate("genre.windows", len(heard.rows))
+            tracing.annotate("genre.audio.duration_s", windows.duration_s)
+            tracing.annotate("genre.windows", len(windows.rows))
         return answer
 
     async def read_window(self, file: BinaryIO, start_s: float) -> Window:
@@ -205,24 +205,24 @@ class Classifier:
     ) -> WindowScores:
         """Decode and infer window by window, until the recording ends."""
         artefact = engine.artefact
-        heard = WindowScores()
+        windows = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
             placement = self._place(recording.progress, artefact.window, options)
             reservation.resize(placement.total * artefact.window.length_s, throughput=engine.throughput)
             while (start_s := placement.next(recording.progress)) is not None:
                 if window := await recording.read(start_s):
-                    await self._infer(heard, engine, window)
-                heard.duration_s, heard.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
+                    await self._infer(windows, engine, window)
+                windows.duration_s, windows.analysed_s = recording.progress.duration_s, recording.progress.analysed_s
                 reservation.audio_s = placement.remaining * artefact.window.length_s
                 if on_progress:
-                    answer = partial(aggregate, engine, heard, None, timeline=True)
+                    answer = partial(aggregate, engine, windows, None, timeline=True)
                     done = placement.total - placement.remaining
-                    span = partial(newest_span, artefact, heard)
+                    span = partial(newest_span, artefact, windows)
                     on_progress(ClassificationProgress(done, placement.total, window, answer, span))
         position = recording.progress
         position.require_sound()
-        heard.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)
-        return heard
+        windows.warnings = position.quality.warnings(position.duration_s, artefact.window.length_s)
+        return windows
 
     def _place(self, position: ReadPosition, window: WindowSpec, options: ClassifyOptions) -> Placement:
         bounds = self._bounds
@@ -241,9 +241,9 @@ class Classifier:
         assert window is not None
         return window
 
-    async def _infer(self, heard: WindowScores, engine: Engine, window: Window) -> None:
+    async def _infer(self, windows: WindowScores, engine: Engine, window: Window) -> None:
         result = await engine.infer(window.waveform)
-        heard.add((window.start_s, window.end_s), result)
+        windows.add((window.start_s, window.end_s), result)
         if engine.artefact.familiarity is not None:
             rate = engine.artefact.window.sampling_rate
-            heard.features.append(await asyncio.to_thread(describe, window.waveform, rate, result.embedding))
+            windows.features.append(await asyncio.to_thread(describe, window.waveform, rate, result.embedding))

@@ -41,12 +41,12 @@ async def occlude(engine: Engine, window: Window, genre: str) -> Evidence:
     """
     column = engine.artefact.labels.index(genre)
     rate = engine.artefact.window.sampling_rate
-    heard = max(1, round((window.end_s - window.start_s) * rate))
-    bounds = np.linspace(0, heard, SEGMENTS + 1).round().astype(int)
+    samples = max(1, round((window.end_s - window.start_s) * rate))
+    bounds = np.linspace(0, samples, SEGMENTS + 1).round().astype(int)
     whole = float((await engine.probabilities(window.waveform[None]))[0, column])
     segments = []
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        without = window.waveform * np.resize(_mask(heard, start, end, round(_FADE_S * rate)), len(window.waveform))
+        without = window.waveform * np.resize(_mask(samples, start, end, round(_FADE_S * rate)), len(window.waveform))
         left = float((await engine.probabilities(without[None]))[0, column])
         segments.append(Segment(window.start_s + start / rate, window.start_s + end / rate, whole - left))
     return Evidence(genre, whole, tuple(segments))

@@ -49,16 +49,16 @@ class Actions:
     async def _show(self, update: QueuedUpdate | PartialAnswer, name: str) -> tuple[Any, ...]:
         if isinstance(update, QueuedUpdate):
             return _say(update.words), gr.skip(), gr.skip(), gr.skip(), None
-        heard = update.answer
-        picture = await self._pictures.draw(timeline.render, heard, update.peaks)
-        bars = {score.label: round(score.score, 4) for score in heard.scores}
+        classification = update.answer
+        picture = await self._pictures.draw(timeline.render, classification, update.peaks)
+        bars = {score.label: round(score.score, 4) for score in classification.scores}
         so_far = None if update.finished else f"Heard {update.done} of {update.total} parts."
         return (
             gr.HTML(visible=False) if so_far is None else _say(f"Listening: {update.done} of {update.total} parts ..."),
-            gr.HTML(answer.render(heard, heard=so_far), visible=True),
+            gr.HTML(answer.render(classification, progress=so_far), visible=True),
             gr.Label(bars, visible=True),
             gr.HTML(picture, visible=True),
-            (name, heard) if update.finished else None,
+            (name, classification) if update.finished else None,
         )
 
     def remember(
@@ -67,20 +67,20 @@ class Actions:
         """After `classify`: (results, table, downloads, parts to look into, genres to look for, the place to look)."""
         if latest is None:
             return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
-        name, heard = latest
-        results = _appended(results, alike.classified(_next_number(results), name, heard))
-        spans = (heard.timeline or [])[:_MAX_PARTS]
+        name, classification = latest
+        results = _appended(results, alike.classified(_next_number(results), name, classification))
+        spans = (classification.timeline or [])[:_MAX_PARTS]
         parts = [
             (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)
             for span in spans
         ]
-        most_typical = max(spans, key=lambda span: _score_of(span, heard.genre))
-        genres = [score.label for score in heard.scores]
+        most_typical = max(spans, key=lambda span: _score_of(span, classification.genre))
+        genres = [score.label for score in classification.scores]
         return (
             results,
             *self._table(results),
             gr.Dropdown(parts, value=most_typical.start_s),
-            gr.Dropdown(genres, value=heard.genre),
+            gr.Dropdown(genres, value=classification.genre),
             gr.Accordion(visible=True),
         )
 
@@ -94,11 +94,13 @@ class Actions:
                 shown_at = time.monotonic()
                 yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
             number = _next_number(results)
-            heard = await self._heard(number, name, path) if path else alike.failed(number, name, wording.NOT_SENT)
-            results = _appended(results, heard)
+            recording = (
+                await self._recording(number, name, path) if path else alike.failed(number, name, wording.NOT_SENT)
+            )
+            results = _appended(results, recording)
         yield _say(f"Done: {len(files)} files."), results, *self._table(results)
 
-    async def _heard(self, number: int, name: str, path: str) -> Recording:
+    async def _recording(self, number: int, name: str, path: str) -> Recording:
         try:
             with self._opened(path) as (_, file):
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:

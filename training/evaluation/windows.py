@@ -23,7 +23,7 @@ def windows_of(waveform: Waveform, window: WindowSpec, *, max_windows: int) -> W
     """
     audio = _Samples(waveform, window.sampling_rate)
     reader = WindowReader(audio, window)
-    windows = [heard.waveform for start_s in reader.starts(max_windows) if (heard := reader.read(start_s))]
+    windows = [excerpt.waveform for start_s in reader.starts(max_windows) if (excerpt := reader.read(start_s))]
     return np.stack(windows or [pad_to_length(waveform, window.samples)])
 
 

@@ -48,12 +48,13 @@ def write(
     artefact = read_artefact(folder, model_id=folder.name, revision=None)
     model = LogitsAndEmbedding(load_model(artefact)).to(device)
     windows = _describe(artefact, model, train, "Hearing known music")
-    heard = np.stack([np.mean(of_clip, axis=0) for of_clip in _describe(artefact, model, held_out, "Hearing the rest")])
+    held_out_windows = _describe(artefact, model, held_out, "Hearing the rest")
+    clips = np.stack([np.mean(of_clip, axis=0) for of_clip in held_out_windows])
     genres = np.repeat(np.asarray(train["genre"], np.int64), [len(of_clip) for of_clip in windows])
-    known = fit(np.concatenate(windows), genres, heard)
+    known = fit(np.concatenate(windows), genres, clips)
     entry = FamiliarityEntry(sha256=known.save(folder), threshold=known.threshold, clips=len(held_out))
     serving.model_copy(update={"familiarity": entry}).write(folder)
-    return measure(known, heard, np.asarray(held_out["genre"])[:, None] == np.unique(genres))
+    return measure(known, clips, np.asarray(held_out["genre"])[:, None] == np.unique(genres))
 
 
 @torch.inference_mode()

@@ -8,17 +8,17 @@ from service.ui.views.wording import clock, percent, sureness
 _MAX_CANDIDATES = 3
 
 
-def render(answer: Classification, *, heard: str | None = None) -> str:
-    """HTML of the answer. heard: how far listening has come, while it goes on."""
+def render(answer: Classification, *, progress: str | None = None) -> str:
+    """HTML of the answer. progress: how far listening has come, while it goes on."""
     accepted = answer.decision == "accepted"
     genres = (answer.genres or [answer.genre]) if accepted else candidates(answer)
-    before = "So far it sounds like" if heard else "This sounds like"
+    before = "So far it sounds like" if progress else "This sounds like"
     return (
         f'<section class="answer {answer.decision}" aria-label="Answer">'
         f'<p class="before">{before if accepted else "Hard to tell. It may be"}</p>'
         f'<h2 class="genre">{_listed([escape(genre) for genre in genres], "and" if accepted else "or")}</h2>'
         f'<p class="sure">{_sure(answer)}</p>'
-        f'<p class="facts">{heard or _facts(answer)}</p>{_warnings(answer)}</section>'
+        f'<p class="facts">{progress or _facts(answer)}</p>{_warnings(answer)}</section>'
     )
 
 

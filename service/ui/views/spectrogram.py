@@ -47,13 +47,13 @@ def evidence_html(evidence: Evidence) -> str:
 
 def decibels_of(window: Window, sampling_rate: int) -> Decibels:
     """The mel spectrogram of the part of a window that holds the recording, of about `_MAX_FRAMES` frames at most."""
-    heard = window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))]
+    waveform = window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))]
     frame = round(_FRAME_S * sampling_rate)
     return mel_decibels(
-        heard,
+        waveform,
         sampling_rate,
         frame=frame,
-        hop=max(frame // 4, len(heard) // _MAX_FRAMES),
+        hop=max(frame // 4, len(waveform) // _MAX_FRAMES),
         mels=_MELS,
     )
 

@@ -27,9 +27,9 @@ Peaks = npt.NDArray[np.float32]
 
 def peaks_of(window: Window, sampling_rate: int, windows: int) -> Peaks:
     """The outline of one of the `windows` of a recording; each has fewer peaks the more windows there are."""
-    heard = np.abs(window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))])
-    starts = np.unique(np.linspace(0, len(heard), max(1, _PEAKS // windows), endpoint=False).astype(int))
-    peaks = np.stack([window.start_s + starts / sampling_rate, np.maximum.reduceat(heard, starts)], axis=1)
+    levels = np.abs(window.waveform[: max(1, round((window.end_s - window.start_s) * sampling_rate))])
+    starts = np.unique(np.linspace(0, len(levels), max(1, _PEAKS // windows), endpoint=False).astype(int))
+    peaks = np.stack([window.start_s + starts / sampling_rate, np.maximum.reduceat(levels, starts)], axis=1)
     return peaks.astype(np.float32)
 
 
