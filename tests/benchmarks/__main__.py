@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from tests.benchmarks.children import nodes, one_clip, save_model
+from tests.benchmarks.children import decoding, nodes, one_clip, save_model
 from tests.benchmarks.clips import clips
 from tests.benchmarks.effort import FULL, QUICK, Effort
 from tests.benchmarks.http.lengths import lengths
@@ -27,7 +27,7 @@ from tests.benchmarks.report import Section
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SECTIONS = ("clip", "nodes", "http", "start", "length")
+_SECTIONS = ("clip", "nodes", "decode", "http", "start", "length")
 
 
 def main() -> None:
@@ -67,6 +67,8 @@ def _measure(effort: Effort, wanted: Sequence[str]) -> Iterator[Section]:
             yield _timed("clip", one_clip, model, music, effort.clip_rounds)
         if "nodes" in wanted:
             yield from _timed("nodes", nodes, model, effort.clip_rounds)
+        if "decode" in wanted:
+            yield _timed("decode", decoding, model, effort.clip_rounds)
         if "http" in wanted:
             yield from _timed("http", over_http, model, music, effort, home)
         if "start" in wanted:

@@ -23,6 +23,11 @@ def nodes(model: Path, rounds: int) -> list[Section]:
         return pool.submit(_nodes, model, rounds).result()
 
 
+def decoding(model: Path, rounds: int) -> Section:
+    with own_process() as pool:
+        return pool.submit(_decoding, model, rounds).result()
+
+
 def _save_model(folder: Path, in_int8: bool) -> None:
     from tests.benchmarks import model
 
@@ -41,3 +46,9 @@ def _nodes(folder: Path, rounds: int) -> list[Section]:
     from tests.benchmarks.nodes import nodes
 
     return nodes(folder, rounds)
+
+
+def _decoding(folder: Path, rounds: int) -> Section:
+    from tests.benchmarks.decoding import decoding
+
+    return decoding(folder, rounds)

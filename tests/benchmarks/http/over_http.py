@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from service.runtime.resources import available_cpus
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.http.load import Load, for_seconds, load, probe
 from tests.benchmarks.http.servers import IMPATIENT, LITSERVE, NAIVE, Server, contenders, running
@@ -49,6 +50,7 @@ def _row(clients: int, name: str, loads: Sequence[Load], naive_clips_per_s: floa
         "server": name,
         "clips/s": clips_per_s,
         "times naive": clips_per_s / naive_clips_per_s if naive_clips_per_s else None,
+        "core-hours a million": available_cpus() * 1e6 / clips_per_s / 3_600 if clips_per_s else None,
         "p50 s": quantile(latencies_s, 0.5),
         "p99 s": quantile(latencies_s, 0.99),
         "200": len(latencies_s),
