@@ -66,10 +66,11 @@ test-browser: env ## Try the page in Debian's Chromium, which is installed where
 		|| { echo "make test-browser needs chromium: sudo apt-get install chromium" >&2; exit 1; }
 	$(BIN)/pytest -m browser tests/browser
 
-test-slow: env ## Run the tests that take minutes, such as an epoch over 20,000 streamed clips.
-	$(BIN)/pytest -m slow -s --timeout 3600
+# What they print, such as memory, comes at the end.
+test-slow: env ## Run the tests that take minutes each, such as an epoch over 20,000 streamed clips (half an hour).
+	$(BIN)/pytest $(ALL_CORES) -m slow --timeout 3600 -rP
 
-bench: env ## Compare the service with the stock way on this machine, left alone (a quarter of an hour).
+bench: env ## Compare the service with the stock way on this machine, left alone (half an hour).
 	mkdir -p runs
 	$(BIN)/python -m tests.benchmarks --json runs/benchmark.json
 

@@ -1,10 +1,11 @@
-"""Long values of a JSON document, decoded into files as they arrive: recordings in base64, and lists of numbers."""
+"""Values of a JSON document: integers; recordings in base64 and lists of numbers, decoded into files as they arrive."""
 
 import binascii
 import json
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from service.errors import InvalidParameter
 
@@ -18,6 +19,14 @@ _NOT_BASE64 = (
     "and without a prefix such as data:audio/mpeg;base64. The service fetches nothing from addresses."
 )
 _NOT_NUMBERS = "A list of numbers in the JSON holds something else, or numbers that do not fit into float32."
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+"""An integer of JSON, which may be written 5.0 (JSON Schema 2020-12, validation, section 6.1.1)."""
 
 
 class Base64Decoder:

@@ -104,7 +104,10 @@ class _Run:
     """Blocks of the same kind."""
 
     def __init__(self, blocks: list[Block], sampling_rate: int, places: tuple[str, ...], _: int) -> None:
-        self._channels = np.concatenate([block.channels for block in blocks], axis=1)
+        parts = [block.channels for block in blocks]
+        # One channel after the other, whatever the decoder's order: all that follows reads a channel from end to end.
+        channels = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)), np.float32)
+        self._channels: Channels = np.concatenate(parts, axis=1, out=channels)
         self._sampling_rate = sampling_rate
         self._places = places
 

@@ -59,7 +59,7 @@ def _measure(effort: Effort, wanted: Sequence[str]) -> Iterator[Section]:
         home = Path(folder)
         model = home / "model"
         os.environ |= {"HF_HOME": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
-        _timed("model", save_model, model)
+        _timed("model", save_model, model, in_int8="clip" in wanted)
         # The first start converts the graph into the cache; no section measures it.
         _timed("first start", _start_once, model, home)
         music = clips()

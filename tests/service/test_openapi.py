@@ -1,6 +1,7 @@
 """The service keeps what its OpenAPI document promises, whatever schemathesis makes of it."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,6 @@ def test_every_operation_keeps_its_promises(url: str, tmp_path: Path, examples: 
         text=True,
         timeout=1_000,
     )
-    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr
+    assert done.returncode == 0, re.sub("[A-Za-z0-9+/]{200,}", "<base64>", done.stdout)[-10_000:] + done.stderr
     operations = sum(map(len, httpx2.get(f"{url}/openapi.json").json()["paths"].values()))
     assert f"Tested: {operations}" in done.stdout

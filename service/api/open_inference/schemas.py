@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.json_values import Integer
+
 Datatype = Literal["BYTES", "FP32"]
 
 # The rate in bytes, 4 times as much, has to fit into the header of a WAV file.
@@ -68,7 +70,7 @@ class InputParameters(_Sent):
     model_config = ConfigDict(extra="allow")
 
     sampling_rate: SamplingRate | None = None
-    binary_data_size: int | None = Field(
+    binary_data_size: Integer | None = Field(
         None, ge=0, lt=1 << 63, description="Bytes of the tensor behind the JSON, where it is not in `data`."
     )
 
@@ -77,7 +79,7 @@ class RequestInput(_Sent):
     """The recordings: either `audio`, encoded files, or `waveform`, mono samples."""
 
     name: Literal["audio", "waveform"]
-    shape: list[Annotated[int, Field(ge=0)]] = Field(
+    shape: list[Annotated[Integer, Field(ge=0)]] = Field(
         description="Of `audio` the number of files; of `waveform` samples, or recordings and samples."
     )
     datatype: Datatype = Field(description="BYTES for `audio`, FP32 for `waveform`.")

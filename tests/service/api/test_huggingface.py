@@ -55,6 +55,12 @@ def test_inference_client_gets_the_scores_of_classify(
     assert _pairs(client.audio_classification(file, top_k=3, function_to_apply="softmax")) == scores[:3]
 
 
+def test_whole_number_may_be_written_with_a_point(client: TestClient) -> None:
+    """JSON has one type of number, and JSON Schema calls 2.0 an integer (2020-12, validation, section 6.1.1)."""
+    response = client.post("/", json={"inputs": b64encode(MP3).decode(), "parameters": {"top_k": 2.0}})
+    assert len(response.json()) == 2
+
+
 def test_functions_are_applied_to_the_logits(url: str, scores: list[tuple[str, float]]) -> None:
     client = InferenceClient(model=url, token=KEY)
     none = _pairs(client.audio_classification(MP3, function_to_apply="none"))
@@ -142,6 +148,7 @@ def expect_error(response: httpx2.Response, status: int, type_: str, error: str)
         ({"inputs": "AAAA", "options": {}}, "options: There is no such parameter."),
         ({"inputs": "AAAA", "parameters": {"top_k": 0}}, "parameters.top_k: "),
         ({"inputs": "AAAA", "parameters": {"top_k": "3"}}, "parameters.top_k: "),
+        ({"inputs": "AAAA", "parameters": {"top_k": 2.5}}, "parameters.top_k: "),
         ({"inputs": "AAAA", "parameters": {"temperature": 1}}, "parameters.temperature: There is no such parameter."),
         ({"inputs": "AAAA", "parameters": {"function_to_apply": "relu"}}, "parameters.function_to_apply: "),
         ({"inputs": "AAAA", "parameters": {"a": [[0]] * 30_000}}, "more than 0.064 MB besides"),

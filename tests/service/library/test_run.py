@@ -1,7 +1,9 @@
 """`python -m service.library` on a Ray of its own: rows, resuming, and the ways to end it."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,12 +189,12 @@ def test_error_of_ray_is_one_line(model_folder: Path, music: Path, tmp_path: Pat
     assert nowhere.stderr.splitlines()[-1].startswith("error: Nothing listens at RAY_ADDRESS=127.0.0.1:1.")
     client = run(model_folder, music, "--out", out, code=1, RAY_ADDRESS="ray://127.0.0.1:10001")
     assert "is no address of a node" in client.stderr.splitlines()[-1]
-    (tmp_path / "bad").mkdir()
-    for file in model_folder.iterdir():
-        (tmp_path / "bad" / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "bad" / "model.safetensors").write_bytes(b"no weights")
+    shutil.copytree(model_folder, tmp_path / "bad")
+    config = json.loads((model_folder / "config.json").read_text())
+    # Weights of other shapes are found out by the actor, which loads them.
+    (tmp_path / "bad" / "config.json").write_text(json.dumps(config | {"classifier_proj_size": 7}))
     broken = run(tmp_path / "bad", music, "--out", out, code=1)
-    assert broken.stderr.splitlines()[-1].startswith("error: Ray gave up.")
+    assert broken.stderr.splitlines()[-1].startswith("error: Ray gave up. The weights of bad do not load")
     assert "Traceback" not in broken.stderr
 
 
