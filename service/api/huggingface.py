@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.classifying import REFUSALS, ClassifierDep, ReadyDep, cancel_on_disconnect
 from service.api.json_body import JsonBody, validated
-from service.api.json_values import Integer
+from service.api.json_values import WHOLE
 from service.api.receiving import received
 from service.api.recording import content_type, is_audio, spool
 from service.decoding.upload import no_room
@@ -44,7 +44,9 @@ class AudioClassificationParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    top_k: Integer | None = Field(None, ge=1, description="How many scores to answer; all by default.")
+    top_k: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        None, description="How many scores to answer; all by default."
+    )
     function_to_apply: Literal["softmax", "sigmoid", "none"] | None = Field(
         None,
         description="Left out, or the model's own (`sigmoid` if it tells several genres, else `softmax`): the scores "

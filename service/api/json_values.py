@@ -2,7 +2,7 @@
 
 import binascii
 import json
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydantic import BeforeValidator
@@ -25,8 +25,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Integer = Annotated[int, BeforeValidator(_whole)]
-"""An integer of JSON, which may be written 5.0 (JSON Schema 2020-12, validation, section 6.1.1)."""
+WHOLE = BeforeValidator(_whole)
+"""Lets an integer of JSON be written 5.0 (JSON Schema 2020-12, validation, section 6.1.1). Put it behind the bounds of
+a type, which the schema loses otherwise."""
 
 
 class Base64Decoder:

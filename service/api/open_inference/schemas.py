@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.json_values import Integer
+from service.api.json_values import WHOLE
 
 Datatype = Literal["BYTES", "FP32"]
 
@@ -70,8 +70,8 @@ class InputParameters(_Sent):
     model_config = ConfigDict(extra="allow")
 
     sampling_rate: SamplingRate | None = None
-    binary_data_size: Integer | None = Field(
-        None, ge=0, lt=1 << 63, description="Bytes of the tensor behind the JSON, where it is not in `data`."
+    binary_data_size: Annotated[int, Field(ge=0, lt=1 << 63), WHOLE] | None = Field(
+        None, description="Bytes of the tensor behind the JSON, where it is not in `data`."
     )
 
 
@@ -79,7 +79,7 @@ class RequestInput(_Sent):
     """The recordings: either `audio`, encoded files, or `waveform`, mono samples."""
 
     name: Literal["audio", "waveform"]
-    shape: list[Annotated[Integer, Field(ge=0)]] = Field(
+    shape: list[Annotated[int, Field(ge=0), WHOLE]] = Field(
         description="Of `audio` the number of files; of `waveform` samples, or recordings and samples."
     )
     datatype: Datatype = Field(description="BYTES for `audio`, FP32 for `waveform`.")
