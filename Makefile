@@ -59,12 +59,13 @@ test-thorough: env ## Run the tests that start whole programs or try many varian
 
 # Screenshots: runs/browser. With MODEL_ID=runs/demo/model they show what a trained model says, and the picture in the
 # README is made anew.
+# What fails is tried once more, as a browser on a busy machine can miss a deadline; both attempts are printed.
 test-browser: env ## Try the page in Debian's Chromium, which is installed where that can be done.
 	@command -v chromium > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 			&& apt-get update -qq && apt-get install --yes -qq --no-install-recommends chromium fonts-dejavu-core; } \
 		|| { echo "make test-browser needs chromium: sudo apt-get install chromium" >&2; exit 1; }
-	$(BIN)/pytest -m browser tests/browser
+	$(BIN)/pytest -m browser tests/browser || $(BIN)/pytest -m browser --last-failed tests/browser
 
 # What they print, such as memory, comes at the end.
 test-slow: env ## Run the tests that take minutes each, such as an epoch over 20,000 streamed clips (half an hour).

@@ -3,11 +3,12 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, TimeoutError, expect, sync_playwright
 
 from tests.support.processes import ROOT
 from tests.support.service_process import running
@@ -117,8 +118,31 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 def visit(page: Page, address: str) -> None:
     """Go there and wait until the page is the real one and knows that the model is ready."""
-    page.goto(address)
-    page.locator("#recording").wait_for()
-    page.get_by_text("The model is still loading").wait_for(state="hidden")
-    # The names of the examples are the last to appear.
-    page.get_by_role("button", name="rock", exact=True).wait_for()
+    with stalls_explained(page):
+        page.goto(address)
+        page.locator("#recording").wait_for()
+        page.get_by_text("The model is still loading").wait_for(state="hidden")
+        # The names of the examples are the last to appear.
+        page.get_by_role("button", name="rock", exact=True).wait_for()
+
+
+@contextmanager
+def stalls_explained(page: Page) -> Iterator[None]:
+    """Add to a timeout in the block which requests of the page failed, or have no answer."""
+    waiting: set[Request] = set()
+    failed: list[str] = []
+
+    def settle(request: Request) -> None:
+        waiting.discard(request)
+        if request.failure:
+            failed.append(f"{request.url} {request.failure}")
+
+    page.on("request", lambda request: waiting.add(request))
+    page.on("requestfinished", settle)
+    page.on("requestfailed", settle)
+    page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
+    try:
+        yield
+    except TimeoutError as error:
+        error.add_note(f"failed: {failed}\nwithout an answer: {[request.url for request in waiting]}")
+        raise

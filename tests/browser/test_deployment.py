@@ -3,7 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -35,7 +35,8 @@ def visitor(browser: Browser, url: str) -> Iterator[Page]:
 @contextmanager
 def proxy(upstream: str) -> Iterator[str]:
     """A reverse proxy that shows `upstream` under PREFIX, which it strips, and nothing else."""
-    client = httpx2.AsyncClient(base_url=upstream, timeout=60)
+    # A connection for each request, as nginx has them unless told otherwise.
+    client = httpx2.AsyncClient(base_url=upstream, timeout=60, limits=httpx2.Limits(max_keepalive_connections=0))
 
     @asynccontextmanager
     async def closing(_: Starlette) -> AsyncIterator[None]:
@@ -51,9 +52,9 @@ def proxy(upstream: str) -> Iterator[str]:
         answer = await client.send(sent, stream=True)
 
         async def body() -> AsyncIterator[bytes]:
-            async for chunk in answer.aiter_raw():
-                yield chunk
-            await answer.aclose()
+            async with aclosing(answer):
+                async for chunk in answer.aiter_raw():
+                    yield chunk
 
         response = StreamingResponse(body(), answer.status_code)
         response.raw_headers = [pair for pair in answer.headers.raw if pair[0].lower() != b"transfer-encoding"]
