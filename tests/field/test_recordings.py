@@ -12,6 +12,7 @@ from service.errors import AudioError, SilentAudio, UndecodableAudio, Unsupporte
 from tests.field import recipes
 from tests.field.recipes import RATE, SECONDS, joined, music, of_length, silence, stereo, tagged, tracks, unknown_codec
 from tests.support.audio_files import Waveform, encode, encode_av
+from tests.support.variants import usual
 
 SPEC = WindowSpec(16_000, 2.0)
 Recipe = Callable[[], bytes]
@@ -113,7 +114,7 @@ JOINED: dict[str, tuple[Recipe, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize("name", usual("mp3, mono then stereo", "chained ogg", "flac", "wav", of=JOINED))
 def test_joined_recordings_are_heard_as_one(name: str) -> None:
     recipe, seconds = JOINED[name]
     heard = listen(recipe())

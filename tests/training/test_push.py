@@ -54,7 +54,14 @@ def test_a_push_is_one_commit_of_the_whole_folder(hub: HubStandIn, folder: Path)
 
 
 @pytest.mark.usefixtures("write_token")
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"drop": True}])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503},
+        pytest.param({"status": 429}, marks=pytest.mark.thorough),
+        pytest.param({"drop": True}, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_push_survives_passing_faults(hub: HubStandIn, folder: Path, fault: dict[str, object]) -> None:
     name = "you/flaky-" + "-".join(map(str, fault.values()))
     training_hub.preflight(name, private=None)

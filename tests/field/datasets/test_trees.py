@@ -7,6 +7,7 @@ import pytest
 
 from tests.field.datasets.recipes import PLACES, Files, clip, clips, read, tree, write
 from tests.support.hub_stand_in import HubStandIn
+from tests.support.variants import usual
 from training.arguments import DataArguments
 from training.data.artists import has_artists
 from training.data.clips import load_clips
@@ -65,7 +66,7 @@ _REFUSED: dict[str, tuple[Files, str]] = {
 @pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
 @pytest.mark.parametrize(
     "place",
-    ["folder", "zip", "hub", *(pytest.param(place, marks=pytest.mark.thorough) for place in ("tar", "hub-zip"))],
+    usual("folder", "zip", of=PLACES),
 )
 @pytest.mark.parametrize("kind", _READ)
 def test_tree_is_read_from_any_place(kind: str, place: str, streaming: bool, tmp_path: Path, hub: HubStandIn) -> None:

@@ -153,6 +153,7 @@ def test_an_error_after_the_first_line_is_the_last_line(
     assert "secret of the house" in caplog.text
 
 
+@pytest.mark.thorough
 def test_a_deadline_after_the_first_line_is_the_last_line(model_folder: Path, stepped: SteppedBackend) -> None:
     app = stepping(model_folder, stepped, request_deadline_s=3.0)
 

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from service.model.artefact import read_artefact
 from service.model.graphs.conversion import convert
 from service.model.layout import GRAPH_FOLDER
@@ -26,6 +28,7 @@ signal.raise_signal(signal.SIGTERM)
 """
 
 
+@pytest.mark.thorough
 def test_a_signal_is_handled_after_models_were_swapped(model_folder: Path, tmp_path: Path) -> None:
     artefact = read_artefact(model_folder, model_id="you/genre", revision=None)
     convert(artefact, tmp_path / GRAPH_FOLDER)

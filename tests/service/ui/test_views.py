@@ -143,6 +143,7 @@ def test_a_timeline_joins_neighbours_of_one_genre() -> None:
     assert re.findall(r'data-start="([\d.]+)"', html) == ["0.0", "60.0"]
 
 
+@pytest.mark.thorough
 def test_an_hour_of_changes_makes_a_bounded_timeline() -> None:
     several = classification(0.5, 0.5)
     assert several.timeline is not None
