@@ -41,7 +41,7 @@ class _Job:
 class Engine:
     """A loaded, warm model that any number of requests share.
 
-    Building it computes two windows, so that the first request finds everything allocated, and `throughput` (seconds
+    Building it computes a window, so that the first request finds everything allocated, and `throughput` (seconds
     of audio computed per second) a first value. Blocks for that long. Raises StartupError when the model answers NaN,
     or embeddings that its familiarity.safetensors was not made with.
     max_batch: windows computed together; by default what the backend thinks best.
@@ -67,7 +67,6 @@ class Engine:
         self._runner: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=lower_priority)
         noise = np.random.default_rng(0).standard_normal((1, artefact.window.samples)).astype(np.float32)
-        self._thread.submit(self._time, noise).result()
         outputs, elapsed_s = self._thread.submit(self._time, noise).result()
         if not np.isfinite(outputs.probabilities).all():
             raise StartupError(f"{artefact.model_id} answers noise with NaN: its weights are damaged. Train it again.")

@@ -3,7 +3,7 @@
 from service.errors import StartupError
 from service.inference.backend import Outputs, Windows
 from service.model.artefact import Artefact
-from service.model.graphs.encoder import GraphError
+from service.model.graphs.compilation import GraphError
 from service.model.graphs.locate import Located
 from service.model.graphs.runner import GraphRunner
 from service.model.layout import WholeGraph

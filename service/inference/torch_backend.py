@@ -1,5 +1,6 @@
 """The model as transformers runs it: for GPUs, for BACKEND=torch, and as what a graph is converted from."""
 
+import numpy as np
 import torch
 
 from service.inference.backend import Outputs, Windows
@@ -25,6 +26,9 @@ class TorchBackend:
         torch.set_num_threads(threads)
         self._artefact = artefact
         self._model = LogitsAndEmbedding(load_model(artefact)).to(self._device, self._dtype)
+        if self._device.type == "cuda":
+            # CUDA loads its kernels at first use, for seconds, which would pass for the speed of the model.
+            self.infer(np.zeros((1, artefact.window.samples), np.float32))
 
     @torch.inference_mode()
     def infer(self, windows: Windows) -> Outputs:

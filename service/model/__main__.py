@@ -110,7 +110,7 @@ def _load(artefact: Artefact) -> tuple[str, golden.Infer]:
         located = locate(artefact)
     except ConversionError:
         return "torch-cpu-float32", _torch(artefact)
-    from service.model.graphs.encoder import GraphError
+    from service.model.graphs.compilation import GraphError
     from service.model.graphs.runner import GraphRunner, best_precision
 
     precision = best_precision()

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.classification.classifier import Classifier
 from service.errors import StartupError
 from service.runtime.daemon_thread import in_daemon_thread
+from service.runtime.resources import lower_priority
 from service.ui.hardening import uploads
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def mount(
 
 def _build(parent: FastAPI, classifier: Classifier, *, max_upload_bytes: int, root_path: str) -> Any:
     """Gradio's application, not started yet."""
+    # The model is loading, for which applications wait; visitors of the page wait for both.
+    lower_priority()
     # Imported here, in a thread, as Gradio takes seconds.
     from service.ui.blocks import build
     from service.ui.hardening import mounting

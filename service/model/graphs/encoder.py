@@ -8,16 +8,12 @@ import openvino
 from safetensors import SafetensorError
 
 from service.audio import Waveform
-from service.model.graphs.core import CORE
+from service.model.graphs.compilation import GraphError, compile_graph, read_graph
 from service.model.graphs.tiling import MAX_TILE_FRAMES, Features, Tiling, tile_frames
 from service.model.layout import TiledGraphs
 
 _REQUESTS_PER_STREAM = 2
 """One that computes, and one that waits with its samples while the features of the last are put away."""
-
-
-class GraphError(Exception):
-    """Graph files that cannot be read, or do not belong together; the message says which."""
 
 
 class TiledEncoder:
@@ -42,8 +38,13 @@ class TiledEncoder:
         if len(model.inputs) != (3 if tiling.first_layer else 1) or model.output(0).partial_shape[1] != tiling.channels:
             raise GraphError(f"{graphs.encoder.name} and {graphs.tiling.name} are of two models")
         model.reshape({0: [1, 1, tiling.samples(self._tile_frames)]})
-        options = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
-        compiled = CORE.compile_model(model, "CPU", options)
+        compiled = compile_graph(
+            model,
+            graphs.encoder,
+            INFERENCE_PRECISION_HINT=precision,
+            NUM_STREAMS=threads,
+            INFERENCE_NUM_THREADS=threads,
+        )
         self._queue = openvino.AsyncInferQueue(compiled, _REQUESTS_PER_STREAM * threads)
         self._queue.set_callback(self._put_away)
 
@@ -66,14 +67,6 @@ class TiledEncoder:
     def _put_away(request: Any, target: Features) -> None:
         # The last tile may hear zeros behind the end of the window.
         target[:] = request.get_output_tensor().data[:, :, : target.shape[2]]
-
-
-def read_graph(path: Path) -> openvino.Model:
-    """A graph from its file. Raises GraphError."""
-    try:
-        return CORE.read_model(path)
-    except RuntimeError as error:
-        raise GraphError(f"{path.name} cannot be read") from error
 
 
 def _read_tiling(path: Path) -> Tiling:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service.audio import Waveform
+from service.model.graphs.compilation import GraphError, compile_graph, read_graph
 from service.model.graphs.core import CORE
-from service.model.graphs.encoder import GraphError, TiledEncoder, read_graph
+from service.model.graphs.encoder import TiledEncoder
 from service.model.layout import Graphs, WholeGraph
 
 Array = npt.NDArray[np.float32]
@@ -35,13 +36,14 @@ class GraphRunner:
             model.reshape(list(shape))
         except RuntimeError as error:
             raise GraphError(f"{path.name} takes another input than {shape}") from error
-        options = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-        }
-        compiled = CORE.compile_model(model, "CPU", options)
+        compiled = compile_graph(
+            model,
+            path,
+            INFERENCE_PRECISION_HINT=precision,
+            PERFORMANCE_HINT="LATENCY",
+            NUM_STREAMS=1,
+            INFERENCE_NUM_THREADS=threads,
+        )
         self.labels = int(compiled.output(0).shape[1])
         # Two, as one is filled while the other computes.
         self._requests = itertools.cycle([compiled.create_infer_request() for _ in range(2)])

@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import HubertConfig, HubertForSequenceClassification
 
+from service.model.graphs.compilation import GraphError
 from service.model.graphs.conversion import write_encoder
 from service.model.graphs.cutting import UncuttableError, cut
-from service.model.graphs.encoder import GraphError, TiledEncoder
+from service.model.graphs.encoder import TiledEncoder
 from service.model.graphs.tiling import FirstLayer, Tiling, tile_frames
 from service.model.layout import TiledGraphs
 from tests.support.tiny_encoders import SIZES
