@@ -7,13 +7,12 @@ from itertools import chain
 from typing import BinaryIO
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 
-from service.audio.downmix import Channels
 from service.audio.files import AudioFile, Block
 from service.audio.formats import AV_OPTIONS, FORMATS, SIGNATURES, begins_with_one_of
+from service.audio.frames import TimedFrame, join_frames, samples_of
 from service.audio.packets import AudioPacket, index_packets, readable_packets
 from service.errors import UndecodableAudio, UnsupportedMedia
 
@@ -31,8 +30,6 @@ _SILENCE = 1e-4
 _PROMISING = ("mov,mp4", "matroska", "flac", "asf", "caf", "wv")
 # A promise of so much more than there is means that the end is missing.
 _MISSING_S, _MISSING_SHARE = 1.0, 0.02
-# Full scale of FFmpeg's integer samples; floats have 1.0.
-_FULL_SCALE = {"u8": 1 << 7, "s16": 1 << 15, "s32": 1 << 31, "s64": 1 << 63}
 _ENCRYPTED = {"drms", "enca"}
 # The name of a codec where MP4 (ISO/IEC 14496-12, section 8.5.2: behind the sound handler) and Matroska have it.
 _CODEC_NAME = re.compile(rb"hdlr.{8}soun.{1,4000}?stsd.{12}([ -~]{4})|\x86[\x82-\xa0](A_[A-Z0-9_/]{2,30})", re.DOTALL)
@@ -125,15 +122,15 @@ class FFmpegFile(AudioFile):
 
     def blocks(self, start_s: float) -> Iterator[Block]:  # noqa: D102
         skip: int | None = None
-        for time_s, frame in self._frames(start_s):
+        for time_s, frame in join_frames(self._frames(start_s)):
             if skip is None:
                 skip = max(0, round((start_s - time_s) * frame.sample_rate))
             if skip < frame.samples:
                 places = tuple(channel.name for channel in frame.layout.channels)
-                yield Block(_samples(frame)[:, skip:], frame.sample_rate, places)
+                yield Block(samples_of(frame)[:, skip:], frame.sample_rate, places)
             skip = max(0, skip - frame.samples)
 
-    def _frames(self, start_s: float) -> Iterator[tuple[float, av.AudioFrame]]:
+    def _frames(self, start_s: float) -> Iterator[TimedFrame]:
         """Frames with the time of their first sample, from one at or before `start_s` on."""
         target = self._index.at(start_s - _PREROLL_S)
         damaged = 0
@@ -224,15 +221,3 @@ def _undecodable(file: BinaryIO) -> UnsupportedMedia:
     if name in _ENCRYPTED:
         return UnsupportedMedia(f"The audio is encrypted ({name}). Send a copy without protection.")
     return UnsupportedMedia(f"The audio's codec, {name}, cannot be decoded. Send {FORMATS}.")
-
-
-def _samples(frame: av.AudioFrame) -> Channels:
-    """float32 (channels, samples) of a frame of any sample format."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T
-    name = frame.format.name.removesuffix("p")
-    samples: Channels = values.astype(np.float32, copy=False)
-    if scale := _FULL_SCALE.get(name):
-        samples = samples / np.float32(scale)
-    return samples - np.float32(1) if name == "u8" else samples
