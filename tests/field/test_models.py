@@ -147,7 +147,7 @@ def test_multi_label_service_lists_the_genres_over_their_threshold(folder: Path)
     assert sum(score["score"] for score in answer["scores"]) > 1.2
 
 
-@pytest.mark.parametrize("count", [2, 1_000])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.thorough), 1_000])
 def test_model_of_few_and_of_many_genres_is_served(count: int, tmp_path: Path) -> None:
     tiny_model.save(tmp_path / "model", [f"genre {number}" for number in range(count)])
     with TestClient(application(tmp_path / "model", backend="torch", decoders=1)) as client:

@@ -32,7 +32,7 @@ class CountingFile(io.BytesIO):
         return size
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [2, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_gives_the_right_samples_at_the_right_windows(format: str, channels: int) -> None:
     source = sweep(SWEEP_S)
