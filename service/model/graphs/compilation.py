@@ -34,8 +34,8 @@ def compile_graph(model: openvino.Model, path: Path, **options: object) -> openv
 def _release_pages(weights: Path) -> None:
     """Take the pages of a mapped file out of the memory of this process; the kernel reads them again when it must.
 
-    OpenVINO keeps the file of the weights mapped, and computes with copies in an order of its own: 90 of 440 MB of a
-    DistilHuBERT in float32 are not looked at again (`python -m tests.benchmarks --only start`).
+    OpenVINO keeps the file of the weights mapped, and computes with copies in an order of its own. With a model of
+    DistilHuBERT's size that is 90 MB of the resident memory that `python -m tests.benchmarks --only start` prints.
     """
     libc = ctypes.CDLL(None)
     name = os.path.realpath(weights)
