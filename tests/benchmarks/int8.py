@@ -26,26 +26,24 @@ from training.synthetic.render import GENRES, encode, render
 _UNSEEN_SEED = 3_000_000
 _CLIP_S = 7.0
 
-_NORMS, _FIRST, _HEAD = KEPT
+_FIRST, _HEAD = KEPT
+_NORMS = r".*layer_norm.*"
 _PROJECTION = r".*feature_projection\.projection.*"
 _POSITIONS = r".*pos_conv_embed.*"
-_ATTENTION = r".*attention.*"
 _LAYERS = r".*encoder\.layers.*"
 
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "nothing": (),
-    "first convolution": (_FIRST,),
-    "norms": (_NORMS,),
-    "norms, first convolution": (_NORMS, _FIRST),
-    "norms, first convolution, feature projection": (_NORMS, _FIRST, _PROJECTION),
-    "norms, first convolution, positional convolution": (_NORMS, _FIRST, _POSITIONS),
-    "norms, first convolution, attention": (_NORMS, _FIRST, _ATTENTION),
-    "norms, first convolution, head": (_NORMS, _FIRST, _HEAD),
-    "norms, first convolution, all behind the feature encoder": (
-        *(_NORMS, _FIRST, _PROJECTION, _POSITIONS, _LAYERS, _HEAD),
-    ),
+VARIANTS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "plain: nothing": (False, ()),
+    "plain: norms, first convolution, head": (False, (_NORMS, _FIRST, _HEAD)),
+    "nothing more": (True, ()),
+    "first convolution": (True, (_FIRST,)),
+    "first convolution, head": (True, KEPT),
+    "first convolution, head, feature projection": (True, (*KEPT, _PROJECTION)),
+    "first convolution, head, positional convolution": (True, (*KEPT, _POSITIONS)),
+    "first convolution, head, transformer's layers": (True, (*KEPT, _LAYERS)),
+    "all behind the feature encoder, first convolution": (True, (*KEPT, _PROJECTION, _POSITIONS, _LAYERS)),
 }
-"""What stays in floats, and the regular expressions of the names of its operations."""
+"""What stays in floats: whether by NNCF's rules for transformers, and regular expressions of further operations."""
 
 
 def main() -> None:
@@ -69,8 +67,9 @@ def _measure(artefact: Artefact, scratch: Path, clips_per_genre: int, rounds: in
     graphs = locate(artefact).graphs
     ranged = _clips(0, -(-CALIBRATION_CLIPS // len(GENRES)))
     runners = {"everything (float32)": _runner(artefact, graphs, "f32")}
-    for number, (name, kept) in enumerate(VARIANTS.items()):
-        made = quantise(graphs, scratch / f"int8-{number}", ranged, artefact.window, kept=kept)
+    for number, (name, (as_transformer, kept)) in enumerate(VARIANTS.items()):
+        folder = scratch / f"int8-{number}"
+        made = quantise(graphs, folder, ranged, artefact.window, kept=kept, as_transformer=as_transformer)
         runners[name] = _runner(artefact, made, best_precision())
     unseen = _clips(_UNSEEN_SEED, clips_per_genre)
     windows = list(windows_of(unseen, artefact.window, 1, "Comparing"))

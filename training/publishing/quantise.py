@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ CALIBRATION_CLIPS = 100
 MAX_ACCURACY_DROP = 0.005
 MIN_AGREEMENT = 0.99
 
-KEPT = (r".*layer_norm.*", r".*(first|conv_layers\.0)\.conv.*", r".*(model\.projector|classifier).*")
-"""Names of operations that stay in floats: norms, the first convolution and the head (docs/decisions/int8.md)."""
+KEPT = (r".*(first|conv_layers\.0)\.conv.*", r".*(model\.projector|classifier).*")
+"""Names of operations that stay in floats: the first convolution and the head (docs/decisions/int8.md)."""
 
 Windows = npt.NDArray[np.float32]
 """float32 (windows, samples), normalised."""
@@ -56,25 +57,33 @@ class Comparison:
 
 
 def quantise(
-    graphs: Graphs, folder: Path, clips: datasets.Dataset, window: WindowSpec, *, kept: Sequence[str] = KEPT
+    graphs: Graphs,
+    folder: Path,
+    clips: datasets.Dataset,
+    window: WindowSpec,
+    *,
+    kept: Sequence[str] = KEPT,
+    as_transformer: bool = True,
 ) -> Graphs:
     """Write the graphs with weights and activations in 8 bits (NNCF's post-training quantisation) into a folder; the
     ranges are measured on a window of each clip, as it comes to each graph.
 
-    kept: regular expressions of the names of operations that stay in floats.
+    kept: regular expressions of the names of operations that stay in floats. as_transformer: by NNCF's rules for
+    transformers (norms and sums stay in floats, SmoothQuant before matrix products, asymmetric activations).
     """
     folder.mkdir()
+    write = partial(_quantise, kept=kept, as_transformer=as_transformer)
     windows = [windows[0] for windows in windows_of(clips, window, 1, "Measuring ranges")]
     if isinstance(graphs, WholeGraph):
         made = WholeGraph.inside(folder)
-        _quantise(graphs.graph, made.graph, [window[None] for window in windows], kept)
+        write(graphs.graph, made.graph, [window[None] for window in windows])
         return made
     tiled = TiledGraphs.inside(folder)
     tiling = Tiling.load(graphs.tiling)
     tiling.save(tiled.tiling)
-    _quantise(graphs.encoder, tiled.encoder, [_middle_tile(tiling, window) for window in windows], kept)
+    write(graphs.encoder, tiled.encoder, [_middle_tile(tiling, window) for window in windows])
     encoder = TiledEncoder(graphs, window.samples, torch.get_num_threads(), "f32")
-    _quantise(graphs.transformer, tiled.transformer, [encoder.features(window) for window in windows], kept)
+    write(graphs.transformer, tiled.transformer, [encoder.features(window) for window in windows])
     return tiled
 
 
@@ -99,19 +108,25 @@ def compare(float32: Graphs, int8: Graphs, clips: datasets.Dataset, window: Wind
     )
 
 
-def _quantise(graph: Path, made: Path, inputs: list[Any], kept: Sequence[str]) -> None:
+def _quantise(graph: Path, made: Path, inputs: list[Any], kept: Sequence[str], as_transformer: bool) -> None:
     # NNCF makes cores of its own, and `service.model.graphs.core` says why these must not come and go in this thread.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(_quantise_here, graph, made, inputs, kept).result()
+        thread.submit(_quantise_here, graph, made, inputs, kept, as_transformer).result()
 
 
-def _quantise_here(graph: Path, made: Path, inputs: list[Any], kept: Sequence[str]) -> None:
+def _quantise_here(graph: Path, made: Path, inputs: list[Any], kept: Sequence[str], as_transformer: bool) -> None:
     # It takes seconds to import.
     import nncf
 
     # Each graph holds a part of what is kept.
     scope = nncf.IgnoredScope(patterns=list(kept), validate=False)
-    model = nncf.quantize(CORE.read_model(graph), nncf.Dataset(inputs), subset_size=len(inputs), ignored_scope=scope)
+    model = nncf.quantize(
+        CORE.read_model(graph),
+        nncf.Dataset(inputs),
+        subset_size=len(inputs),
+        model_type=nncf.ModelType.TRANSFORMER if as_transformer else None,
+        ignored_scope=scope,
+    )
     openvino.save_model(model, made, compress_to_fp16=False)
 
 
