@@ -10,7 +10,7 @@ from typing import Protocol
 
 import httpx2
 
-_TIMEOUT_S = 300
+_TIMEOUT_S = 900
 _RETRY_S = 0.05
 
 
