@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.audio import Waveform, Window
+from service.audio import Waveform, Window, pad_to_length
 from service.inference.engine import Engine
 
 SEGMENTS = 15
@@ -46,7 +46,8 @@ async def occlude(engine: Engine, window: Window, genre: str) -> Evidence:
     whole = float((await engine.probabilities(window.waveform[None]))[0, column])
     segments = []
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        without = window.waveform * np.resize(_mask(samples, start, end, round(_FADE_S * rate)), len(window.waveform))
+        mask = _mask(samples, start, end, round(_FADE_S * rate))
+        without = window.waveform * pad_to_length(mask, len(window.waveform))
         left = float((await engine.probabilities(without[None]))[0, column])
         segments.append(Segment(window.start_s + start / rate, window.start_s + end / rate, whole - left))
     return Evidence(genre, whole, tuple(segments))

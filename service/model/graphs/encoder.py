@@ -54,13 +54,22 @@ class TiledEncoder:
         return 1, self._tiling.channels, self._frames
 
     def features(self, window: Waveform) -> Features:
-        """The output of the encoder for one window, float32 (1, channels, frames)."""
+        """The output of the encoder for one window, float32 (1, channels, frames).
+
+        Of a window that repeats itself only the frames up to there are computed.
+        """
         features = np.empty(self.shape, np.float32)
+        distinct = self._tiling.repetition(window)
         scales = self._tiling.first_layer.normalisation(window) if self._tiling.first_layer else ()
         for first, tile in self._tiling.tiles(window, self._tile_frames):
+            if first >= distinct:
+                break
             target = features[:, :, first : first + self._tile_frames]
             self._queue.start_async([tile[None, None], *scales], target)
         self._queue.wait_all()
+        for first in range(distinct, self._frames, distinct):
+            later = features[:, :, first : first + distinct]
+            later[:] = features[:, :, : later.shape[2]]
         return features
 
     @staticmethod

@@ -81,6 +81,14 @@ class Tiling:
         """Samples that so many frames hear."""
         return self.stride * (frames - 1) + self.field
 
+    def repetition(self, window: Waveform) -> int:
+        """The number of frames after which those of a window repeat themselves, as a short recording does that was
+        repeated to fill the window; all of its frames where they never do."""
+        steps = [window[start : start + self.stride].tobytes() for start in range(0, len(window), self.stride)]
+        candidates = (count for count in range(1, len(steps)) if steps[count] == steps[0])
+        repeated = (count for count in candidates if steps[count:] == steps[:-count])
+        return min(next(repeated, len(steps)), self.frames(len(window)))
+
     def tiles(self, window: Waveform, tile_frames: int) -> Iterator[tuple[int, Waveform]]:
         """Index of the first frame and samples of each tile; behind the end of the window come zeros."""
         samples = self.samples(tile_frames)

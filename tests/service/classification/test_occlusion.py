@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.audio import Window
+from service.audio import Window, pad_to_length
 from service.classification.occlusion import SEGMENTS, Evidence, occlude
 from service.inference.backend import Outputs, Windows
 from service.inference.engine import Engine
@@ -41,6 +41,36 @@ def test_evidence_is_where_the_genre_was_heard() -> None:
     assert max(found.segments, key=lambda segment: segment.probability_drop).start_s == pytest.approx(10.33, abs=0.07)
     elsewhere = [segment for segment in found.segments if segment.end_s < 10.25 or segment.start_s > 10.45]
     assert all(segment.probability_drop == pytest.approx(0) for segment in elsewhere)
+
+
+class Remembering(FixedBackend):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows: list[Windows] = []
+
+    def infer(self, windows: Windows) -> Outputs:
+        self.windows += [*windows]
+        return super().infer(windows)
+
+
+def test_a_short_recording_is_silenced_at_the_same_place_in_each_repetition() -> None:
+    backend = Remembering()
+    backend.gate.set()
+    artefact = replace(classifier(backend).engine.artefact, do_normalize=False)
+    recording = np.random.default_rng(0).standard_normal(5_400).astype(np.float32)
+    window = Window(0.0, len(recording) / RATE, pad_to_length(recording, RATE))
+
+    async def look() -> Evidence:
+        engine = Engine(artefact, backend)
+        backend.windows.clear()
+        return await occlude(engine, window, "jazz")
+
+    asyncio.run(look())
+    assert len(backend.windows) == SEGMENTS + 1
+    for heard in backend.windows:
+        np.testing.assert_array_equal(heard[5_120:], heard[:-5_120])
 
 
 @pytest.fixture

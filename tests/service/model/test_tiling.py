@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import HubertConfig, HubertForSequenceClassification
 
+from service.audio import Waveform, pad_to_length
 from service.model.graphs.compilation import GraphError
 from service.model.graphs.conversion import write_encoder
 from service.model.graphs.cutting import UncuttableError, cut
@@ -56,6 +57,33 @@ def test_a_window_is_encoded_the_same_after_others(graphs: TiledGraphs) -> None:
     first = encoder.features(window)
     encoder.features(np.zeros_like(window))
     np.testing.assert_array_equal(encoder.features(window), first)
+
+
+@pytest.mark.parametrize("repeated_s", [0.5, 1.02, 2.98])
+def test_a_repeated_recording_has_the_features_of_transformers(graphs: TiledGraphs, repeated_s: float) -> None:
+    recording = np.random.default_rng(0).standard_normal(round(repeated_s * 16_000)).astype(np.float32)
+    window = pad_to_length(recording, 48_000)
+    with torch.inference_mode():
+        expected = _model().base_model.feature_extractor(torch.from_numpy(window)[None]).numpy()
+    features = TiledEncoder(graphs, 48_000, 2, "f32", max_tile_frames=20).features(window)
+    np.testing.assert_allclose(features, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("recording", "frames"),
+    [
+        (np.arange(8_000), 25),
+        (np.arange(8_100), 25),
+        (np.arange(47_999), 149),
+        (np.arange(48_000), 149),
+        (np.zeros(48_000), 1),
+        (np.append(np.zeros(47_999), 1), 149),
+        (np.append(np.zeros(8_000), np.ones(8_000)), 50),
+    ],
+)
+def test_a_repetition_is_found_where_there_is_one(recording: Waveform, frames: int) -> None:
+    tiling = Tiling(stride=320, field=400, channels=1, first_layer=None)
+    assert tiling.repetition(pad_to_length(recording.astype(np.float32), 48_000)) == frames
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(10, 5), (7, 3), (3, 4), (1, 1), (11, 7)])
