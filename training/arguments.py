@@ -131,7 +131,10 @@ class GenreTrainingArguments(TrainingArguments):
     )
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best epoch, not the last."})
     metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "What best means."})
-    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of it is better."})
+    ddp_timeout: int = field(
+        default=6 * 3_600,
+        metadata={"help": "Seconds that processes wait for the first one, which reads the clips and fills the cache."},
+    )
     logging_steps: float = field(default=10, metadata={"help": "Log the loss every so many steps."})
     report_to: None | str | list[str] = field(default="none", metadata={"help": "tensorboard, wandb ... or none."})
     remove_unused_columns: bool = field(

@@ -42,7 +42,10 @@ def crossvalidate(data: DataArguments, base: ModelArguments, arguments: GenreTra
     output_dir = Path(str(arguments.output_dir))
     with arguments.main_process_first(local=False, desc="the output folder"):
         run_folder.lock_settings(output_dir, settings_of(data, base, arguments) | {"folds": folds})
-    experiment = with_encoder_cache(prepare_experiment(data, base, arguments, folds=folds))
+    experiment = prepare_experiment(data, base, arguments, folds=folds)
+    with arguments.main_process_first(local=False, desc="the clips of the run"):
+        run_folder.lock_clips(output_dir, experiment.clips.digests)
+    experiment = with_encoder_cache(experiment)
     reports: list[SplitReport] = []
     for split in experiment.splits:
         trainer, report = fit(experiment.in_own_folder(split), split)

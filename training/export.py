@@ -8,8 +8,10 @@ import argparse
 import logging
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
+import datasets
 from transformers import Wav2Vec2FeatureExtractor
 
 from service.audio import WindowSpec
@@ -46,23 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def export(output_dir: Path, *, int8: bool) -> int:
     """Export the model of a finished run anew; in 8 bits too, from the run's own clips. Raises TrainingError."""
-    data, seed = run_folder.settings(output_dir)
+    data, _ = run_folder.settings(output_dir)
     folder = output_dir / run_folder.MODEL_FOLDER
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     window = WindowSpec(extractor.sampling_rate, data.max_duration_s)
     graphs = artefact.export_graphs(folder)
     passed = True
     if int8:
-        known = known_genres(ModelArguments(model_name_or_path=str(folder)))
-        if data.streaming:
-            _, chosen = stream_clips(data, output_dir / run_folder.HELD_OUT_FOLDER, seed, known)
-            assert chosen.stream is not None
-            ranged = chosen.stream.sample(CALIBRATION_CLIPS)
-        else:
-            chosen = split(load_clips(data, known), "random" if data.split == "random" else "artist", seed)
-            ranged = chosen.train.shuffle(seed=seed)
-            ranged = ranged.select(range(min(CALIBRATION_CLIPS, len(ranged))))
-        comparison = compare(graphs, quantise(graphs, folder / INT8_GRAPH_FOLDER, ranged, window), chosen.test, window)
+        with tempfile.TemporaryDirectory(prefix="sample-", dir=output_dir) as scratch:
+            ranged, test = _clips_of_run(output_dir, Path(scratch))
+            made = quantise(graphs, folder / INT8_GRAPH_FOLDER, ranged, window)
+        comparison = compare(graphs, made, test, window)
         passed = comparison.passed
         if not passed:
             shutil.rmtree(folder / INT8_GRAPH_FOLDER)
@@ -78,6 +74,25 @@ def export(output_dir: Path, *, int8: bool) -> int:
     stamp_graphs(folder)
     golden.write(folder)
     return 0 if passed else 1
+
+
+def _clips_of_run(output_dir: Path, scratch: Path) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Some clips that the run trained on, and those that it held out. scratch: a folder for clips of a stream.
+
+    Raises TrainingError where the data is not what it was.
+    """
+    data, seed = run_folder.settings(output_dir)
+    known = known_genres(ModelArguments(model_name_or_path=str(output_dir / run_folder.MODEL_FOLDER)))
+    if data.streaming:
+        clips, chosen = stream_clips(data, output_dir / run_folder.HELD_OUT_FOLDER, seed, known)
+    else:
+        clips = load_clips(data, known)
+        chosen = split(clips, "random" if data.split == "random" else "artist", seed)
+    run_folder.lock_clips(output_dir, clips.digests)
+    if chosen.stream is not None:
+        return chosen.stream.sample(CALIBRATION_CLIPS, scratch), chosen.test
+    train = chosen.train.shuffle(seed=seed)
+    return train.select(range(min(CALIBRATION_CLIPS, len(train)))), chosen.test
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Trains a model: loads the data, fine-tunes, evaluates, saves and pushes."""
 
 import logging
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def train(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArg
     with arguments.main_process_first(local=False, desc="the output folder"):
         run_folder.lock_settings(output_dir, settings_of(data, base, arguments))
     hub_model_id = _preflight(arguments)
-    experiment = with_encoder_cache(prepare_experiment(data, base, arguments))
+    experiment = prepare_experiment(data, base, arguments)
+    with arguments.main_process_first(local=False, desc="the clips of the run"):
+        run_folder.lock_clips(output_dir, experiment.clips.digests)
+    experiment = with_encoder_cache(experiment)
     current = _current(arguments, hub_model_id, experiment.clips.genres)
     folder = output_dir / run_folder.MODEL_FOLDER
     reports: list[SplitReport] = []
@@ -97,10 +101,15 @@ def _save(
     )
     artefact.save(folder, trainer.accelerator.unwrap_model(trainer.model), experiment.extractor, serving)
     seed = experiment.arguments.seed
-    train = split.train.shuffle(seed=seed) if split.stream is None else split.stream.sample(familiarity.MAX_CLIPS)
     held_out = sorted({*split.indices["validation"], *split.indices["test"]})
     rest = experiment.clips.dataset.select(held_out).shuffle(seed=seed)
-    return familiarity.write(folder, _at_most(train), _at_most(rest), experiment.arguments.device)
+    with tempfile.TemporaryDirectory(prefix="sample-", dir=experiment.arguments.output_dir) as scratch:
+        train = (
+            split.train.shuffle(seed=seed)
+            if split.stream is None
+            else split.stream.sample(familiarity.MAX_CLIPS, Path(scratch))
+        )
+        return familiarity.write(folder, _at_most(train), _at_most(rest), experiment.arguments.device)
 
 
 def _at_most(clips: datasets.Dataset) -> datasets.Dataset:

@@ -137,7 +137,8 @@ def classify(paths: Sequence[str], job: Job, pool: Pool) -> Iterator[pa.Table]:
 
 
 def changed_content(known: dict[str, str | None], max_bytes: int) -> set[str]:
-    """The paths whose content has another sha256 than is known, or cannot be read."""
+    """The paths whose content has another sha256 than is known. One that cannot be read now keeps its row: a disk that
+    is not there would otherwise cost every answer."""
     import ray.data
 
     changed: set[str] = set()
@@ -147,7 +148,7 @@ def changed_content(known: dict[str, str | None], max_bytes: int) -> set[str]:
     for table in hashes.iter_batches(batch_size=None, batch_format="pyarrow"):
         assert isinstance(table, pa.Table)
         pairs = zip(table.column("path").to_pylist(), table.column("sha256").to_pylist(), strict=True)
-        changed |= {path for path, digest in pairs if digest is None or digest != known[path]}
+        changed |= {path for path, digest in pairs if digest not in (None, known[path])}
     return changed
 
 

@@ -8,7 +8,7 @@ from service.library.recordings.problems import PASSING
 from service.library.recordings.sources import Listed
 
 Changed = Callable[[list[str]], set[str]]
-"""Which of these paths have another content than the output says, or none that can be read."""
+"""Which of these paths have another content than the output says."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def plan(
 ) -> Plan:
     """Everything that is missing, has changed since, or failed for a reason that may have passed.
 
-    A recording has changed if its size or its time differs, as far as the listing tells them, or by `changed`.
+    A recording has changed if its size or its time differs, as far as listing and row tell them, or by `changed`.
     retry_errors: do recordings again that failed for a lasting reason, too.
     """
     todo: list[str] = []
@@ -53,6 +53,7 @@ def plan(
 
 
 def _differs(recording: Listed, row: Known) -> bool:
-    return (recording.size is not None and recording.size != row.size) or (
-        recording.mtime_ns is not None and recording.mtime_ns != row.mtime_ns
+    # The row of a file that was refused unread, such as one that is too large, has neither.
+    return (None not in (recording.size, row.size) and recording.size != row.size) or (
+        None not in (recording.mtime_ns, row.mtime_ns) and recording.mtime_ns != row.mtime_ns
     )

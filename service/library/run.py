@@ -81,7 +81,7 @@ def _do(options: Options, parts: Parts, job: Job, provenance: Provenance) -> Non
         pool = pipeline.Pool(options.actors, job.threads, options.num_gpus)
         progress = Progress(len(work.todo))
         stack.callback(progress.close)
-        writer = stack.enter_context(_Writer(parts, provenance))
+        writer = stack.enter_context(Writer(parts, provenance))
         for rows in pipeline.classify(work.todo, job, pool):
             writer.add(rows)
             progress.add(rows)
@@ -106,31 +106,35 @@ def _plan(options: Options, parts: Parts, job: Job) -> Plan:
     return plan(listed, known, retry_errors=options.retry_errors, changed=changed)
 
 
-class _Writer:
-    """Gathers rows to parts. A row comes once, also where a worker was lost between doing and telling."""
+class Writer:
+    """Gathers rows to parts. A row comes once, also where a worker was lost between doing and telling, or a signal ends
+    the run while a part is written: the rows go into the same part again."""
 
     def __init__(self, parts: Parts, provenance: Provenance) -> None:
         self._parts = parts
         self._provenance = provenance
         self._waiting: list[pa.Table] = []
+        self._name = ""
         self._since = time.monotonic()
 
-    def __enter__(self) -> "_Writer":
+    def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._flush()
 
     def add(self, rows: pa.Table) -> None:
+        """Take rows, and write a part when there are enough of them or the oldest has waited for long."""
         if not self._waiting:
             self._since = time.monotonic()
+            self._name = self._parts.next_name()
         self._waiting.append(rows)
         if sum(map(len, self._waiting)) >= _PART_ROWS or time.monotonic() - self._since >= _PART_S:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
-            self._parts.add(pa.concat_tables(self._waiting), self._provenance)
+            self._parts.add(pa.concat_tables(self._waiting), self._provenance, self._name)
             self._waiting = []
 
 

@@ -35,13 +35,15 @@ _INDEX = "index.json"
 class HeldOutIndex:
     """Result of a scan of the stream.
 
-    genres: in the order of the model's outputs. trained: how many clips remain to train on. held_out: digest to genre.
+    identity: of what was scanned, and how. genres: in the order of the model's outputs. trained: how many clips of each
+    genre remain to train on. held_out: digest to genre.
     skipped: "path: why" of each clip that cannot be used, by its digest, or by this text where it has none.
     warnings: by genre and code. longest_run_bytes: of encoded clips of one genre in a row.
     """
 
+    identity: str
     genres: list[str]
-    trained: int
+    trained: dict[str, int]
     held_out: dict[str, str]
     skipped: dict[str, str]
     warnings: WarningCounts
@@ -54,15 +56,27 @@ def build_index(
     seed: int,
     max_duration_s: float,
     known_genres: Sequence[str] | None = None,
+    identity: str = "",
 ) -> HeldOutIndex:
     """Hold out 10 % of each genre's clips, at least one and at most MAX_HELD_OUT, in `folder`, each named by its hash.
 
-    A scan that came to its end is not repeated. known_genres: those that a fine-tuned base tells, in the order of its
-    outputs. Raises TrainingError.
+    A scan of the same clips that came to its end is not repeated. known_genres: those that a fine-tuned base tells, in
+    the order of its outputs. identity: tells these clips from those of another data set or commit.
+    Raises TrainingError.
     """
-    if not (folder / _INDEX).is_file():
-        _scan(clips, folder, seed, max_duration_s, known_genres)
-    return HeldOutIndex(**json.loads((folder / _INDEX).read_text(encoding="utf-8")))
+    identity = json.dumps([identity, seed, max_duration_s])
+    index = _stored(folder)
+    if index and index.identity == identity and index.genres == list(known_genres or sources.in_order(index.trained)):
+        return index
+    return _scan(clips, folder, seed, max_duration_s, known_genres, identity)
+
+
+def _stored(folder: Path) -> HeldOutIndex | None:
+    """The index of an earlier scan of this version, if there is one."""
+    try:
+        return HeldOutIndex(**json.loads((folder / _INDEX).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _scan(
@@ -71,7 +85,8 @@ def _scan(
     seed: int,
     max_duration_s: float,
     known_genres: Sequence[str] | None,
-) -> None:
+    identity: str,
+) -> HeldOutIndex:
     """Write the held-out clips, then the index: a scan that was cut short begins again."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -80,10 +95,11 @@ def _scan(
         scan.add(clip, max_duration_s)
     genres = sources.in_order(scan.counts)
     _require_genres(genres, scan.counts, known_genres)
-    index = scan.index(genres, list(known_genres or genres))
+    index = scan.index(identity, genres, list(known_genres or genres))
     unfinished = folder / f"{_INDEX}.part"
     unfinished.write_text(json.dumps(asdict(index), indent=2), encoding="utf-8")
     os.replace(unfinished, folder / _INDEX)
+    return index
 
 
 class _Scan:
@@ -119,17 +135,20 @@ class _Scan:
             for dropped in self._held[genre].shrink(MAX_HELD_OUT):
                 del self._copies[dropped]
 
-    def index(self, genres: Sequence[str], outputs: list[str]) -> HeldOutIndex:
+    def index(self, identity: str, genres: Sequence[str], outputs: list[str]) -> HeldOutIndex:
         """The index after the last clip, with 10 % of each genre held out. outputs: the genres in the model's order."""
         held_out: dict[str, str] = {}
+        trained: dict[str, int] = {}
         for genre in genres:
             self._held[genre].shrink(max(1, round(HELD_OUT * self.counts[genre])))
             digests = self._held[genre].digests()
-            if sum(self._copies[digest] for digest in digests) >= self.counts[genre]:
+            trained[genre] = self.counts[genre] - sum(self._copies[digest] for digest in digests)
+            if trained[genre] <= 0:
                 raise TrainingError(f"The clips of the genre {genre} are all the same file. It needs others.")
             held_out |= dict.fromkeys(digests, genre)
-        trained = self.counts.total() - sum(self._copies[digest] for digest in held_out)
-        return HeldOutIndex(outputs, trained, held_out, self._skipped, self._warnings, self._longest_run_bytes)
+        return HeldOutIndex(
+            identity, outputs, trained, held_out, self._skipped, self._warnings, self._longest_run_bytes
+        )
 
     def _note_run(self, genre: str, size: int) -> None:
         self._run_bytes = size + (self._run_bytes if genre == self._last_genre else 0)

@@ -4,6 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Protocol
 
 import datasets
@@ -42,11 +43,15 @@ class TrainingStream(Protocol):
     def __len__(self) -> int:
         """Clips of an epoch."""
 
+    @property
+    def counts(self) -> list[int]:
+        """Clips of each genre in an epoch, in the order of the model's outputs."""
+
     def epoch(self, number: int) -> Iterator[tuple[str, Example]]:
         """Each clip once, with the hash of its file."""
 
-    def sample(self, count: int) -> datasets.Dataset:
-        """A few clips, in memory."""
+    def sample(self, count: int, folder: Path) -> datasets.Dataset:
+        """A few clips, whose files are written into a folder."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Trains on clips that do not fit the disk: all that were not held out are read anew in each epoch."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -39,7 +41,12 @@ class Stream:
         self._shuffled_bytes = shuffled_bytes
 
     def __len__(self) -> int:
-        return self._index.trained
+        return sum(self._index.trained.values())
+
+    @property
+    def counts(self) -> list[int]:
+        """Clips of each genre in an epoch, in the order of the model's outputs."""
+        return [self._index.trained.get(genre, 0) for genre in self._index.genres]
 
     def epoch(self, number: int) -> Iterator[tuple[str, sources.Example]]:
         """Each clip once with the hash of its file; a DataLoader worker reads its share. genre: index of the genre."""
@@ -48,9 +55,14 @@ class Stream:
         rng = np.random.default_rng([self._seed, number, worker.id if worker else 0])
         return mixed(self._trained(), rng, self._shuffled_bytes)
 
-    def sample(self, count: int) -> datasets.Dataset:
-        """The first clips of the first epoch, in memory."""
-        return datasets.Dataset.from_list([clip for _, clip in islice(self.epoch(0), count)])
+    def sample(self, count: int, folder: Path) -> datasets.Dataset:
+        """The first clips of the first epoch, whose files are written into a folder."""
+        rows = []
+        for digest, clip in islice(self.epoch(0), count):
+            file = folder / digest
+            file.write_bytes(open_clip(clip["audio"]).getbuffer())
+            rows.append({"audio": {"bytes": None, "path": str(file)}, "genre": clip["genre"]})
+        return datasets.Dataset.from_list(rows, features=sources.features(self._index.genres))
 
     def _trained(self) -> Iterator[tuple[str, sources.Example]]:
         left_out = self._index.held_out.keys() | self._index.skipped.keys()
@@ -102,7 +114,8 @@ def stream_clips(
     Raises TrainingError.
     """
     clips, revision = sources.stream_dataset(arguments)
-    index = build_index(clips, folder, seed, arguments.max_duration_s, known_genres)
+    identity = json.dumps(asdict(arguments) | {"dataset_revision": revision or arguments.dataset_revision})
+    index = build_index(clips, folder, seed, arguments.max_duration_s, known_genres, identity)
     if clips.num_shards == 1 and index.longest_run_bytes > shuffled_bytes / 2:
         logger.warning(
             "The clips come sorted by genre, and the buffer of %d MB hardly mixes them: training suffers. Unpack the "

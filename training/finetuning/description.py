@@ -22,10 +22,17 @@ _RECIPE = (
     "lr_scheduler_type",
     "label_smoothing_factor",
     "class_weights",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "greater_is_better",
 )
 
 # The card shows these options, and those of data and model, where they are set.
-_SHOWN = {*_RECIPE, "random_crop", "feature_encoder", "attention_dropout"} - {"seed"}
+_SHOWN = {*_RECIPE, "random_crop", "feature_encoder", "attention_dropout"} - {
+    "seed",
+    "load_best_model_at_end",
+    "greater_is_better",
+}
 
 
 def settings_of(data: DataArguments, base: ModelArguments, arguments: GenreTrainingArguments) -> dict[str, Any]:

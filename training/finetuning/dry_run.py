@@ -113,7 +113,8 @@ def _timed(experiment: Experiment, split: Split, model: PreTrainedModel) -> tupl
         clock = _Clock()
         trainer.add_callback(clock)
         trainer.train()
-        few = Subset(validation(experiment, split), range(_WINDOWS))
+        held_out = validation(experiment, split)
+        few = Subset(held_out, range(min(_WINDOWS, len(held_out))))  # type: ignore[arg-type]
         trainer.compute_metrics = None
         trainer.predict(few)
         started = time.perf_counter()

@@ -1,7 +1,9 @@
 """The output folder of a run: which settings it belongs to, and the last checkpoint that can be resumed."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ HELD_OUT_FOLDER = "held-out"
 """The clips that a streaming run is evaluated on, in the output folder."""
 
 _RUN_FILE = "run.json"
+_CLIPS_FILE = "clips.json"
 
 
 def lock_settings(output_dir: Path, settings: dict[str, Any]) -> None:
@@ -36,6 +39,19 @@ def lock_settings(output_dir: Path, settings: dict[str, Any]) -> None:
             )
     output_dir.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def lock_clips(output_dir: Path, digests: Sequence[str]) -> None:
+    """Tie the folder to these clips, by the hashes of their files. Raises TrainingError when its run began with others:
+    they are split anew, so that clips which its checkpoints were trained on would test it."""
+    path = output_dir / _CLIPS_FILE
+    found = {"clips": len(digests), "sha256": hashlib.sha256("\n".join(digests).encode()).hexdigest()}
+    if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != found:
+        raise TrainingError(
+            f"The clips are not those that the run in {output_dir} began with ({before['clips']} then, "
+            f"{len(digests)} now). Choose another --output_dir, or remove that one."
+        )
+    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def settings(output_dir: Path) -> tuple[DataArguments, int]:

@@ -95,12 +95,15 @@ class GenreTrainer(Trainer):
         """Mean cross-entropy of a batch, weighted by genre where weights are given."""
         labels = inputs.pop("labels")
         logits = model(**inputs).logits.float()
-        loss = torch.nn.functional.cross_entropy(
+        losses = torch.nn.functional.cross_entropy(
             logits,
             labels,
             weight=None if self._class_weights is None else self._class_weights.to(logits.device),
             label_smoothing=self.args.label_smoothing_factor if model.training else 0.0,
+            reduction="none",
         )
+        # torch's own mean divides by the weights of the batch, so that in a batch of one they would cancel.
+        loss = losses.mean()
         return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
 
@@ -152,5 +155,5 @@ def _epoch_metrics(prediction: EvalPrediction, windows: ClipWindows) -> dict[str
 def class_weights(split: Split) -> torch.Tensor:
     """The inverse of how often a genre occurs, 1 on average over the clips."""
     labels: Labels = np.asarray(split.train["genre"], np.int64)
-    counts = np.bincount(labels)
-    return torch.tensor(len(labels) / (len(counts) * counts), dtype=torch.float32)
+    counts = np.asarray(split.stream.counts) if split.stream else np.bincount(labels)
+    return torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32)

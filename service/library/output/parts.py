@@ -108,12 +108,15 @@ class Parts:
             else:
                 file.unlink()
 
-    def add(self, table: pa.Table, provenance: Provenance) -> Path:
-        """Write one more part, which is there as a whole from when this returns."""
-        names = [int(file.name.split("-")[1]) for file in self.files]
-        name = f"part-{max(names, default=-1) + 1:06d}-{secrets.token_hex(4)}.parquet"
+    def next_name(self) -> str:
+        """A name for one more part."""
+        numbers = [int(file.name.split("-")[1]) for file in self.files]
+        return f"part-{max(numbers, default=-1) + 1:06d}-{secrets.token_hex(4)}.parquet"
+
+    def add(self, table: pa.Table, provenance: Provenance, name: str | None = None) -> Path:
+        """Write one more part, which is there as a whole from when this returns; the same name again overwrites it."""
         meta = {_META: json.dumps(asdict(provenance)).encode()}
-        return self._write(table.replace_schema_metadata(meta), self.folder / name)
+        return self._write(table.replace_schema_metadata(meta), self.folder / (name or self.next_name()))
 
     def _write(self, table: pa.Table, file: Path) -> Path:
         unfinished = self.folder / f"{_UNFINISHED}{file.name}"

@@ -31,9 +31,25 @@ def portable(path: str | os.PathLike[str]) -> str:
     return absolute
 
 
+def escaped(url: str) -> str:
+    """A URL as text, which a table takes: bytes of it that are not in UTF-8 are escaped, as its server expects them."""
+    return "".join(quote(os.fsencode(letter)) if "\udc80" <= letter <= "\udcff" else letter for letter in url)
+
+
 def local(path: str) -> str:
     """The path that the operating system opens, of one that `is_local`."""
     return os.fsdecode(unquote_to_bytes(path[len(_FILE) :])) if path.lower().startswith(_FILE) else path
+
+
+def root(url: str, path: str) -> str:
+    """What stands before each path on the file system of a URL. path: of the URL itself on it.
+
+    A bucket's name is a part of its paths; the host of ftp, sftp, smb or webhdfs is not.
+    """
+    parts = urlsplit(url)
+    names = (parts.netloc, parts.netloc.partition("@")[0])
+    is_in_path = path.lstrip("/").startswith(names)
+    return f"{parts.scheme}://" if is_in_path else f"{parts.scheme}://{parts.netloc}"
 
 
 def file_system(url: str) -> tuple[pyarrow.fs.FileSystem, str]:

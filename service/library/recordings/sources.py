@@ -76,7 +76,7 @@ def _is_audio(name: str) -> bool:
 def _listed(path: str) -> Listed:
     """A path of this machine or a URL, with what can be told of it now."""
     if not paths.is_local(path):
-        return Listed(path)
+        return Listed(paths.escaped(path))
     try:
         status = os.stat(paths.local(path))
     except (OSError, ValueError):
@@ -86,7 +86,6 @@ def _listed(path: str) -> Listed:
 
 
 def _bucket(url: str) -> Iterator[Listed]:
-    prefix = url.partition("://")[0] + "://"
     try:
         system, path = paths.file_system(url)
         found = system.get_file_info(pyarrow.fs.FileSelector(path, recursive=True))
@@ -94,9 +93,10 @@ def _bucket(url: str) -> Iterator[Listed]:
         # Each kind of bucket has errors of its own.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LibraryError(f"{url} cannot be listed: {reason[:200]}") from error
+    root = paths.root(url, path)
     for info in found:
         if info.type == pyarrow.fs.FileType.File and _is_audio(info.base_name):
-            yield Listed(prefix + info.path, info.size, info.mtime_ns)
+            yield Listed(root + info.path, info.size, info.mtime_ns)
 
 
 def _entries(path: Path, column: str | None) -> Iterator[str]:

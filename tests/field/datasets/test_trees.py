@@ -169,3 +169,13 @@ def test_file_that_may_not_be_read_is_left_out(tmp_path: Path) -> None:
     root = write(tmp_path / "music", tree("jazz", "rock", count=3))
     (root / "jazz" / "0.wav").chmod(0)
     assert read(str(root), tmp_path, streaming=False).skipped == ("jazz/0.wav: cannot be read (Permission denied)",)
+
+
+@pytest.mark.parametrize("place", ["folder", "tar"])
+@pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
+def test_names_of_old_disks_are_read(hub: HubStandIn, tmp_path: Path, place: str, streaming: bool) -> None:
+    """In Latin-1, as Windows and early Linux wrote them."""
+    name = os.fsdecode(b"caf\xe9")
+    files = clips(*(f"{genre}/{name} {number}.wav" for genre in ("jazz", "rock") for number in range(4)))
+    found = read(PLACES[place](tmp_path, hub, files), tmp_path, streaming=streaming)
+    assert (found.genres, found.skipped) == (_TWO, ())

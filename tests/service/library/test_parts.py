@@ -130,6 +130,35 @@ def test_a_writer_that_is_killed_leaves_whole_parts_and_no_half_one(tmp_path: Pa
         assert len(parts.files) >= 3
 
 
+class _Ended(BaseException):
+    pass
+
+
+class _Interrupted(Parts):
+    """A signal arrives when the first part is whole."""
+
+    ended = False
+
+    def add(self, table: pa.Table, provenance: Provenance, name: str | None = None) -> Path:
+        path = super().add(table, provenance, name)
+        if not self.ended:
+            self.ended = True
+            raise _Ended
+        return path
+
+
+def test_a_signal_while_a_part_is_written_doubles_no_row(tmp_path: Path) -> None:
+    # Imported late: huggingface_hub reads HF_ENDPOINT when it is imported, and tests/conftest.py sets it afterwards.
+    from service.library.run import Writer
+
+    parts = _Interrupted(tmp_path)
+    with parts.locked():
+        with pytest.raises(_Ended), Writer(parts, PROVENANCE) as writer:  # noqa: PT012 - the signal comes in the first
+            writer.add(to_table([row("a"), row("b")]))
+            writer._flush()
+        assert [table.column("path").to_pylist() for table in parts.rows(["path"])] == [["a", "b"]]
+
+
 def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
     known = {
         "same": Known(1, 5, "00", None),
@@ -137,6 +166,7 @@ def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
         "touched": Known(1, 5, "00", None),
         "bad": Known(1, 5, "00", "undecodable-audio"),
         "was-locked": Known(None, None, None, "permission-denied"),
+        "too-large": Known(None, None, None, "payload-too-large"),
         "https://a/b.mp3": Known(1, None, "00", None),
         "elsewhere": Known(1, 5, "00", None),
     }
@@ -146,13 +176,14 @@ def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
         Listed("touched", 1, 6),
         Listed("bad", 1, 5),
         Listed("was-locked", 1, 5),
+        Listed("too-large", 9, 5),
         Listed("https://a/b.mp3"),
         Listed("new", 1, 1),
         Listed("new", 1, 1),
     ]
     made = plan(listed, known)
-    assert (made.todo, made.done) == (["new", "grown", "touched", "was-locked"], 3)
+    assert (made.todo, made.done) == (["new", "grown", "touched", "was-locked"], 4)
     assert made.again == {"grown", "touched", "was-locked"}
-    assert plan(listed, known, retry_errors=True).again == {"bad", "grown", "touched", "was-locked"}
+    assert plan(listed, known, retry_errors=True).again == {"bad", "too-large", "grown", "touched", "was-locked"}
     by_content = plan(listed, known, changed=lambda paths: {"same"} & set(paths))
     assert by_content.again == {"same", "was-locked"}

@@ -127,6 +127,21 @@ def test_content_option_compares_hashes_and_not_times(library: Path, model_folde
 
 
 @pytest.mark.slow
+def test_content_option_keeps_the_answers_of_files_that_are_not_there_now(
+    library: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """As when a disk is not mounted."""
+    out, listed = tmp_path / "out", tmp_path / "list.txt"
+    listed.write_text("".join(f"{path}\n" for path in sorted(library.iterdir())))
+    run(model_folder, listed, "--out", out)
+    before = table(out).sort_by("path")
+    library.rename(tmp_path / "elsewhere")
+    again = run(model_folder, listed, "--out", out, "--content")
+    assert f"0 recordings to classify, {len(before)} done before." in again.stderr
+    assert table(out).sort_by("path") == before
+
+
+@pytest.mark.slow
 def test_another_model_or_option_in_one_output_is_refused(library: Path, model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     listed = tmp_path / "one.txt"

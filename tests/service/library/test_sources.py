@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from service.library.recordings import paths
 from service.library.recordings.problems import LibraryError
@@ -62,6 +64,11 @@ def test_lists_give_paths_and_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert names("list.txt") == names("list.csv") == names("list.parquet", "song") == wanted
 
 
+def test_the_address_of_a_recording_may_hold_any_byte(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"https://example.org/caf\xe9/\xc3\xa9.mp3\n")
+    assert names(tmp_path / "list.txt") == ["https://example.org/caf%E9/é.mp3"]
+
+
 def test_a_single_file_is_a_source(tmp_path: Path) -> None:
     assert names(touch(tmp_path / "a.mp3")) == [str(tmp_path / "a.mp3")]
 
@@ -82,14 +89,31 @@ def test_a_source_that_is_none_is_told(tmp_path: Path, name: str, content: bytes
 
 
 def test_a_bucket_is_listed(tmp_path: Path) -> None:
-    import fsspec
-
     bucket = fsspec.filesystem("memory")
     bucket.pipe("/library-bucket/a.mp3", b"x")
     bucket.pipe("/library-bucket/sub/b.ogg", b"xy")
     bucket.pipe("/library-bucket/cover.jpg", b"x")
     found = {(recording.path, recording.size) for recording in list_recordings("memory://library-bucket")}
     assert found == {("memory:///library-bucket/a.mp3", 1), ("memory:///library-bucket/sub/b.ogg", 2)}
+
+
+class _Nas(MemoryFileSystem):  # type: ignore[misc]
+    """A file system whose paths do not hold the host, as that of ftp."""
+
+    protocol = ("nas",)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.partition("://")[2].partition("/")[2] if "://" in path else path
+
+
+def test_the_host_of_a_file_server_stays_in_its_paths() -> None:
+    fsspec.register_implementation("nas", _Nas)
+    _Nas().pipe("/host-music/a.mp3", b"x")
+    assert names("nas://server:21/host-music") == ["nas://server:21/host-music/a.mp3"]
+    system, path = paths.file_system("nas://server:21/host-music/a.mp3")
+    with system.open_input_file(path) as file:
+        assert file.read() == b"x"
 
 
 def test_a_bucket_that_cannot_be_listed_is_told() -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import torch
 from torch.utils.data import DataLoader
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -16,10 +18,12 @@ from service.audio import WindowSpec
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
+from training.data.clips import open_clip
 from training.data.inputs import TrainingWindows
 from training.data.splits import Split, TrainingStream
 from training.data.streaming import StreamedWindows, mixed, stream_clips
 from training.errors import TrainingError
+from training.finetuning.trainer import class_weights
 
 _PER_GENRE = 30
 _BROKEN = "metal/broken.wav"
@@ -103,6 +107,36 @@ def test_a_pass_that_ended_is_not_repeated_and_one_that_was_cut_is(
     assert len(list(tmp_path.iterdir())) == 7, "six clips and the index"
 
 
+@pytest.mark.parametrize("changed", ["clips", "seed", "window", "commit"])
+def test_a_pass_over_other_clips_is_not_taken_for_this_one(folder: Path, tmp_path: Path, changed: str) -> None:
+    """As after a dry run with another data set."""
+    other = tmp_path / "other"
+    for index in range(8):
+        path = other / ("jazz" if index < 4 else "metal") / f"{index}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_clip(100 + index))
+    first = _arguments(other if changed == "clips" else folder)
+    if changed == "window":
+        first.max_duration_s = 2
+    if changed == "commit":
+        first.dataset_revision = "v1"
+    stream_clips(first, tmp_path / "aside", seed=2 if changed == "seed" else 1)
+    clips, split = stream_clips(_arguments(folder), tmp_path / "aside", seed=1)
+    alone, _ = stream_clips(_arguments(folder), tmp_path / "alone", seed=1)
+    assert clips.digests == alone.digests
+    assert len(_epoch(_stream(split), 0)) == len(_stream(split)) == 54
+
+
+def test_a_stream_tells_how_often_each_genre_comes(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "metal").mkdir(parents=True)
+    shutil.copytree(folder / "jazz", tmp_path / "data" / "jazz")
+    for number in range(10):
+        (tmp_path / "data" / "metal" / f"{number}.wav").write_bytes(_clip(100 + number))
+    _, split = stream_clips(_arguments(tmp_path / "data"), tmp_path / "aside", seed=1)
+    assert _stream(split).counts == [27, 9]
+    torch.testing.assert_close(class_weights(split), torch.tensor([36 / 54, 36 / 18]))
+
+
 def test_a_copy_of_a_held_out_clip_is_not_trained_on(folder: Path, tmp_path: Path) -> None:
     """Whatever its name, in whatever container the data set comes: the draw is by content."""
     clips, _ = stream_clips(_arguments(folder), tmp_path / "of folder", seed=1)
@@ -166,9 +200,10 @@ def test_a_data_set_on_the_hub_whose_genres_are_text(hub: HubStandIn, tmp_path: 
 
 def test_a_sample_to_calibrate_with_holds_no_held_out_clip(folder: Path, tmp_path: Path) -> None:
     clips, split = stream_clips(_arguments(folder), tmp_path, seed=1)
-    sample = _stream(split).sample(10)
+    (tmp_path / "sample").mkdir()
+    sample = _stream(split).sample(10, tmp_path / "sample")
     assert len(sample) == 10
-    assert not {hashlib.sha256(audio["bytes"]).hexdigest() for audio in sample["audio"]} & set(clips.digests)
+    assert not {hashlib.sha256(open_clip(audio).read()).hexdigest() for audio in sample["audio"]} & set(clips.digests)
 
 
 def test_a_genre_of_one_clip_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,16 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
         run_folder.lock_settings(tmp_path, {"seed": 1, "learning_rate": 0.2})
 
 
+def test_other_clips_than_the_run_began_with_are_refused(tmp_path: Path) -> None:
+    """A new split of more clips would test the checkpoints on clips that they were trained on."""
+    run_folder.lock_clips(tmp_path, ["a", "b"])
+    run_folder.lock_clips(tmp_path, ["a", "b"])
+    with pytest.raises(TrainingError, match=r"not those that the run in .* began with \(2 then, 3 now\)"):
+        run_folder.lock_clips(tmp_path, ["a", "b", "c"])
+    with pytest.raises(TrainingError, match="2 then, 2 now"):
+        run_folder.lock_clips(tmp_path, ["a", "c"])
+
+
 def test_the_newest_checkpoint_by_number(tmp_path: Path) -> None:
     _checkpoint(tmp_path, 9)
     newest = _checkpoint(tmp_path, 10)

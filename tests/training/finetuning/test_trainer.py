@@ -3,8 +3,10 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
+import numpy as np
 import openvino
 import pytest
 import torch
@@ -12,10 +14,11 @@ from safetensors.torch import load_file
 
 from service.model.graphs.core import CORE
 from service.model.layout import GRAPH_FOLDER
+from tests.support import gtzan
 from tests.support.hub_stand_in import HubStandIn
 from training.cli import parse
 from training.data.splits import Split
-from training.finetuning.trainer import class_weights
+from training.finetuning.trainer import GenreTrainer, class_weights
 from training.train import train
 
 _COMMON = (
@@ -94,6 +97,50 @@ def test_rare_genres_weigh_more_when_asked(tmp_path: Path) -> None:
     rows = [{"audio": {"bytes": b"", "path": f"{genre}/{n}"}, "genre": genre} for n, genre in enumerate((0, 0, 0, 1))]
     split = Split("random", datasets.Dataset.from_list(rows), {"train": [0, 1, 2, 3]}, True, None)
     torch.testing.assert_close(class_weights(split), torch.tensor([2 / 3, 2.0]))
+
+
+class _Constant(torch.nn.Module):
+    """Answers all clips the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor([0.5, -0.5]))
+
+    def forward(self, input_values: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.logits.expand(len(input_values), 2))
+
+
+def test_weights_of_genres_count_whatever_the_batch(tmp_path: Path) -> None:
+    """The loss of a batch is the mean of those of its clips, so that steps may be gathered from small batches."""
+    off = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "False")
+    _, _, arguments = parse("test", ["--output_dir", str(tmp_path), *off])
+    model = _Constant()
+    trainer = GenreTrainer(model=model, args=arguments, class_weights=torch.tensor([0.5, 2.0]))
+
+    def loss(*labels: int) -> float:
+        inputs = {"input_values": torch.zeros(len(labels), 1), "labels": torch.tensor(labels)}
+        return float(trainer.compute_loss(model, inputs).detach())
+
+    assert loss(0, 1) == pytest.approx((loss(0) + loss(1)) / 2)
+    assert loss(1) == pytest.approx(2.0 * np.log1p(np.e))
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"), [("accuracy", True), ("macro_f1", True), ("loss", False), ("eval_loss", False)]
+)
+def test_the_best_epoch_has_the_lowest_loss_or_the_highest_of_others(metric: str, greater: bool) -> None:
+    _, _, arguments = parse("test", ["--metric_for_best_model", metric])
+    assert arguments.greater_is_better is greater
+
+
+def test_a_dry_run_of_few_clips(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for genre in ("jazz", "metal"):
+        (tmp_path / "clips" / genre).mkdir(parents=True)
+        for seed in range(2):
+            (tmp_path / "clips" / genre / f"{seed}.wav").write_bytes(gtzan.clip(genre, seed))
+    with caplog.at_level(logging.INFO):
+        _train(tmp_path / "run", "--dataset", str(tmp_path / "clips"), "--dry_run")
+    assert "2 train, 2 validation, 2 test" in caplog.text
 
 
 def test_a_token_on_the_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,8 @@ def archive_source(name: str, paths: Sequence[Path], arguments: DataArguments) -
         listing = _list_zip(path) if _is_zip(path) else _list_tar(path)
         places |= {top / file: (path, listed) for file, listed in listing.files.items()}
         folders |= {top / folder for folder in listing.folders}
-        outside += [Member("", listed, None, problem="its name leads out of the archive") for listed in listing.unsafe]
+        problem = "its name leads out of the archive"
+        outside += [Member("", listed, None, problem=problem).in_utf8() for listed in listing.unsafe]
     clips = sorted(filter(is_clip, places))
     if not clips and places:
         kinds = sorted({file.suffix.lower() or file.name for file in places})

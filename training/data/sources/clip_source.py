@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import datasets
 
@@ -47,6 +47,16 @@ class Member(NamedTuple):
     artist: str | None = None
     problem: str = ""
 
+    def in_utf8(self) -> Self:
+        """The clip as a table can name it; its place stays what the system calls it. A byte of a name that is not in
+        UTF-8, as of old disks, becomes a replacement character."""
+        return self._replace(
+            path=_in_utf8(self.path),
+            genre=self.genre and _in_utf8(self.genre),
+            artist=self.artist and _in_utf8(self.artist),
+            problem=_in_utf8(self.problem),
+        )
+
     def example(self, content: bytes | None, problem: str = "") -> Example:
         """The row of this clip. problem: what was wrong when it was read."""
         why = self.problem or problem
@@ -84,7 +94,7 @@ class ClipSource:
             features=columns,
             gen_kwargs=self.parameters,
             num_proc=processes if processes > 1 else None,
-            fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:32],
+            fingerprint=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:32],
             writer_batch_size=WRITER_BATCH,
         )
         return stored if self.has_artists else stored.remove_columns("artist")
@@ -95,6 +105,10 @@ class ClipSource:
         return datasets.IterableDataset.from_generator(
             self.generator, features=STREAMED_FEATURES, gen_kwargs=self.parameters
         )
+
+
+def _in_utf8(text: str) -> str:
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def members_source(

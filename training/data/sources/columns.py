@@ -211,11 +211,12 @@ def _rows_without_bytes(audio: datasets.Dataset) -> Iterator[tuple[int, Example]
     """Number and cell of each row whose audio the table does not hold. No audio is read for it."""
     start = 0
     for batch in audio.with_format("arrow").iter(_ROWS_IN_BATCH):
-        cells = batch["audio"].combine_chunks()
-        lengths = pc.binary_length(pc.struct_field(cells, "bytes"))
-        for index in pc.indices_nonzero(pc.invert(pc.fill_null(pc.greater(lengths, 0), False))).to_pylist():
-            yield start + index, _audio_cell(cells[index].as_py())
-        start += len(cells)
+        # Chunk by chunk, as one array of 32-bit offsets holds 2 GiB at most.
+        for cells in batch["audio"].chunks:
+            lengths = pc.binary_length(pc.struct_field(cells, "bytes"))
+            for index in pc.indices_nonzero(pc.invert(pc.fill_null(pc.greater(lengths, 0), False))).to_pylist():
+                yield start + index, _audio_cell(cells[index].as_py())
+            start += len(cells)
 
 
 def _audio_cell(cell: Any) -> Example:

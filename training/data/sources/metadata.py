@@ -87,6 +87,6 @@ def _label_by_tables(
 
 def _chosen(name: str, labelled: Sequence[tuple[Member, str]], wanted: str | None) -> list[Member]:
     if wanted is None:
-        return [member for member, _ in labelled]
+        return [member.in_utf8() for member, _ in labelled]
     parts = wanted_parts(name, sorted({part for _, part in labelled if part}), wanted)
-    return [member for member, part in labelled if part in parts]
+    return [member.in_utf8() for member, part in labelled if part in parts]
