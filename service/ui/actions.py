@@ -68,7 +68,7 @@ class Actions:
         if latest is None:
             return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
         name, classification = latest
-        results = _appended(results, alike.classified(_next_number(results), name, classification))
+        _append(results, alike.classified(_next_number(results), name, classification))
         spans = (classification.timeline or [])[:_MAX_PARTS]
         parts = [
             (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)
@@ -85,7 +85,10 @@ class Actions:
         )
 
     async def batch(self, results: list[Recording], event: gr.EventData) -> AsyncIterator[tuple[Any, ...]]:
-        """Yields (notice, results, table, downloads) after each file."""
+        """Yields (notice, results, table, downloads) after each file.
+
+        Adds to `results`, which is the visit's own list: what is heard elsewhere on the page meanwhile stays in it.
+        """
         files = multi_upload.files_of(event._data)
         shown_at = -math.inf
         for position, (name, path) in enumerate(files, 1):
@@ -93,22 +96,24 @@ class Actions:
             if path and time.monotonic() - shown_at > _INTERVAL_S:
                 shown_at = time.monotonic()
                 yield _say(f"Listening to file {position} of {len(files)} ..."), results, *self._table(results)
+            heard = await self._heard(path) if path else wording.NOT_SENT
             number = _next_number(results)
-            recording = (
-                await self._recording(number, name, path) if path else alike.failed(number, name, wording.NOT_SENT)
+            _append(
+                results,
+                alike.failed(number, name, heard) if isinstance(heard, str) else alike.classified(number, name, heard),
             )
-            results = _appended(results, recording)
         yield _say(f"Done: {len(files)} files."), results, *self._table(results)
 
-    async def _recording(self, number: int, name: str, path: str) -> Recording:
+    async def _heard(self, path: str) -> Classification | str:
+        """The answer to an upload; or why there is none, in words for the visitor."""
         try:
             with self._opened(path) as (_, file):
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         if isinstance(update, PartialAnswer) and update.finished:
-                            return alike.classified(number, name, update.answer)
+                            return update.answer
         except _Trouble as trouble:
-            return alike.failed(number, name, str(trouble))
+            return str(trouble)
         raise AssertionError("listening ends with an answer or an error")
 
     def _table(self, results: list[Recording]) -> tuple[Any, Any]:
@@ -185,8 +190,9 @@ def _next_number(results: list[Recording]) -> int:
     return results[-1].number + 1 if results else 1
 
 
-def _appended(results: list[Recording], recording: Recording) -> list[Recording]:
-    return [*results, recording][-results_table.MOST_RESULTS :]
+def _append(results: list[Recording], recording: Recording) -> None:
+    results.append(recording)
+    del results[: -results_table.MOST_RESULTS]
 
 
 def _show_alike(results: list[Recording], number: int | None) -> Any:

@@ -196,6 +196,8 @@ def _compare(actions: Actions, visit: _Visit, max_upload_bytes: int) -> None:
         visit.results,
         [notice, visit.results, visit.table, visit.downloads],
         api_visibility="private",
+        # Files that are dropped while others are heard wait for their turn.
+        trigger_mode="multiple",
         **_LISTENS,
     ).then(actions.alike, visit.results, visit.alike, **_QUIET)
     visit.alike.select(actions.alike_chosen, visit.results, visit.alike, **_QUIET)
