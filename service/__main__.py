@@ -54,6 +54,7 @@ def main() -> int:
 def _serve(settings: "Settings", scratch: Path) -> int:
     """The exit code. scratch: what to delete when there is no time to return."""
     # Here, as these take long, and what was wrong so far has been told at once.
+    from service.api.receiving import MAX_RECORDINGS
     from service.app import create_app
     from service.errors import StartupError
     from service.runtime import logs
@@ -79,7 +80,7 @@ def _serve(settings: "Settings", scratch: Path) -> int:
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    allow_descriptors(settings.max_connections)
+    allow_descriptors(settings.max_connections, MAX_RECORDINGS)
     config = _uvicorn_config(app, settings)
     server = Server(config, app.state.drain, drain_timeout_s=settings.drain_timeout_s, exit_now=exit_now)
     server.run(_sockets(config, settings))

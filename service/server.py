@@ -75,10 +75,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def allow_descriptors(max_connections: int) -> None:
-    """Let the process open what so many connections need: a socket and temporary files each. Without descriptors the
-    event loop of Python can only log and try again."""
-    needed = 3 * max_connections + _OWN_DESCRIPTORS
+def allow_descriptors(max_connections: int, files: int) -> None:
+    """Let the process open what so many connections need: a socket, and a temporary file for each of the `files`
+    recordings that a request may hold and for a copy. Without descriptors the event loop can only log and try again."""
+    needed = (files + 2) * max_connections + _OWN_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

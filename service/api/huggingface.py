@@ -109,7 +109,8 @@ async def _classify(
     The scores are those of `/classify`, unless another `function_to_apply` is asked for.
     """
     answer = await cancel_on_disconnect(request, classifier.classify(task.file))
-    usual = "softmax" if classifier.engine.artefact.thresholds is None else "sigmoid"
+    # By the answer, as another model may have been swapped in since.
+    usual = "softmax" if answer.genres is None else "sigmoid"
     function = task.parameters.function_to_apply or usual
     scores = {score.label: score.score for score in answer.scores}
     if function != usual:

@@ -10,16 +10,13 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from service.api.json_values import Base64Decoder, NumberDecoder, as_float32
-from service.api.receiving import spooled_file
+from service.api.receiving import MAX_RECORDINGS, spooled_file
 from service.errors import InvalidParameter
 
 Model = TypeVar("Model", bound=BaseModel)
 
 # Longer strings can only be recordings, and longer lists of numbers waveforms.
 _LONG = 1_024
-
-MAX_RECORDINGS = 64
-"""How many recordings the body of a request may hold."""
 
 # Matches the content of a string up to its end, the end of a chunk, or an escape that the chunk cuts.
 _CONTENT = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)

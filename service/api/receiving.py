@@ -14,9 +14,13 @@ from service.decoding.upload import no_room
 Document = TypeVar("Document", covariant=True)
 
 
+MAX_RECORDINGS = 64
+"""How many recordings a request holds."""
+
+
 def spooled_file() -> BinaryIO:
-    """An empty file, in memory until it is large, that the caller closes."""
-    file: Any = SpooledTemporaryFile(max_size=MultiPartParser.spool_max_size)  # noqa: SIM115
+    """An empty file that the caller closes, in memory until it is large: all of a request take a megabyte at most."""
+    file: Any = SpooledTemporaryFile(max_size=MultiPartParser.spool_max_size // MAX_RECORDINGS)  # noqa: SIM115
     return cast(BinaryIO, file)
 
 

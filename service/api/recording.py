@@ -10,6 +10,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from service.api.receiving import MAX_RECORDINGS
 from service.decoding.upload import no_room
 from service.errors import InvalidParameter
 
@@ -18,7 +19,7 @@ _FORM = "multipart/form-data"
 _BODY_KINDS = ("audio/", "video/")
 _BODY_TYPES = {"application/octet-stream", "binary/octet-stream", "application/ogg"}
 
-MAX_BATCH_FILES = 64
+MAX_BATCH_FILES = MAX_RECORDINGS
 """How many recordings `recordings` takes."""
 
 # Fields that are no file are kept in memory.
@@ -72,7 +73,7 @@ async def recording(request: Request) -> AsyncIterator[BinaryIO]:
         await form.close()
 
 
-async def recordings(request: Request) -> AsyncIterator[list[UploadFile]]:
+async def recordings(request: Request) -> AsyncGenerator[list[UploadFile], None]:
     """The recordings of a request, as files that are closed after the request.
 
     Raises InvalidParameter when there are none, or too many, and StorageFull or Overloaded when they cannot be kept.
@@ -152,6 +153,8 @@ class _RecordingForm(MultiPartParser):
 
     def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes, None], max_files: int) -> None:
         super().__init__(headers, self._whole(chunks), max_files=max_files, **_FORM_LIMITS)
+        # A form has so much memory, not each of its files.
+        self.spool_max_size = MultiPartParser.spool_max_size // max_files
         self._has_ended = False
 
     async def _whole(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

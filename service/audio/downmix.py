@@ -82,6 +82,5 @@ def _block_powers(channels: Channels, sampling_rate: int) -> npt.NDArray[np.floa
     """float32 (channels, blocks): the power of each block of `_BLOCK_S`, without a constant, which is no sound."""
     block = max(1, min(round(_BLOCK_S * sampling_rate), channels.shape[1]))
     count = channels.shape[1] // block
-    blocks = channels[:, : count * block].reshape(len(channels), count, block)
-    powers: npt.NDArray[np.float32] = blocks.var(axis=2)
-    return powers
+    # One channel at a time, as `var` makes a copy.
+    return np.stack([channel[: count * block].reshape(count, block).var(axis=1) for channel in channels])

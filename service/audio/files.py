@@ -66,8 +66,9 @@ class AudioFile(ABC):
         Raises UndecodableAudio when nothing can be decoded, or samples are not finite or beyond all sense.
         """
         with damage_explained():
-            blocks = list(_take(self.blocks(start_s), duration_s + RESAMPLER_MARGIN_S))
-        parts = [_Run(list(run), *kind).excerpt(sampling_rate) for kind, run in groupby(blocks, key=_kind)]
+            blocks = _take(self.blocks(start_s), duration_s + RESAMPLER_MARGIN_S)
+            runs = [_Run([*run], *kind) for kind, run in groupby(blocks, key=_kind)]
+        parts = [run.excerpt(sampling_rate) for run in runs]
         waveform = np.concatenate([part.waveform for part in parts]) if parts else np.empty(0, np.float32)
         return Excerpt(
             waveform[: round(duration_s * sampling_rate)],
@@ -112,7 +113,8 @@ class _Run:
         self._places = places
 
     def excerpt(self, sampling_rate: int) -> Excerpt:
-        loudest = float(np.abs(self._channels).max(initial=0.0))
+        # Without a copy of all channels, as `np.abs` makes one: decoders have little memory.
+        loudest = float(np.maximum(self._channels.max(initial=0.0), -self._channels.min(initial=0.0)))
         if not loudest < _MAX_AMPLITUDE:
             raise UndecodableAudio("The audio holds samples that are no sound: NaN, infinite, huge. Export it again.")
         mixed = mix(self._channels, self._places, self._sampling_rate)
@@ -126,8 +128,8 @@ def _clipped(channels: Channels, loudest: float) -> float:
     """The share of samples at the end of the scale whose neighbour is there too."""
     if not loudest or channels.shape[1] < 2:
         return 0.0
-    at_end = np.abs(channels) >= _FULL_SCALE * loudest
-    return float((at_end[:, 1:] & at_end[:, :-1]).mean())
+    at_ends = (np.abs(channel) >= _FULL_SCALE * loudest for channel in channels)
+    return float(np.mean([(at_end[1:] & at_end[:-1]).mean() for at_end in at_ends]))
 
 
 def _take(blocks: Iterator[Block], duration_s: float) -> Iterator[Block]:

@@ -42,12 +42,16 @@ def measure(file: BinaryIO, start: int, end: int) -> PcmExtent | None:
     """
     file.seek(start)
     magic = file.read(12)
-    if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
-        return _measure_wav(file, start, end)
-    if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
-        return _measure_aiff(file, start, end)
-    if magic[:4] == b".snd":
-        return _measure_au(file, start, end)
+    try:
+        if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:] == b"WAVE":
+            return _measure_wav(file, start, end)
+        if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
+            return _measure_aiff(file, start, end)
+        if magic[:4] == b".snd":
+            return _measure_au(file, start, end)
+    except struct.error:
+        # A chunk ends before what it must hold, or with the file.
+        return None
     return None
 
 

@@ -101,7 +101,7 @@ class Classifier:
     def require_room(self) -> None:
         """Raises what `classify` raises when it refuses a recording of any length now: Overloaded or NotReady."""
         engine = self.engine
-        with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput):
+        with self._admission.reserve(engine.artefact.window.length_s, engine):
             pass
 
     def record_refusal(self, error: ServiceError) -> None:
@@ -179,14 +179,14 @@ class Classifier:
             if genre not in engine.artefact.labels:
                 raise InvalidParameter("The model does not know this genre. Choose one of its own.")
             window = await self._read_window(file, engine, start_s)
-            reservation.resize((SEGMENTS + 1) * engine.artefact.window.length_s, throughput=engine.throughput)
+            reservation.resize((SEGMENTS + 1) * engine.artefact.window.length_s, engine)
             return await occlude(engine, window, genre)
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[tuple[Engine, Reservation]]:
         """A place for one window in the queue, and the deadline, while the block runs."""
         engine = self.engine
-        with self._admission.reserve(engine.artefact.window.length_s, throughput=engine.throughput) as reservation:
+        with self._admission.reserve(engine.artefact.window.length_s, engine) as reservation:
             try:
                 async with asyncio.timeout(self._bounds.deadline_s):
                     yield engine, reservation
@@ -208,7 +208,7 @@ class Classifier:
         windows = WindowScores()
         async with self._decoders.open(file, artefact.window) as recording:
             placement = self._place(recording.progress, artefact.window, options)
-            reservation.resize(placement.total * artefact.window.length_s, throughput=engine.throughput)
+            reservation.resize(placement.total * artefact.window.length_s, engine)
             while (start_s := placement.next(recording.progress)) is not None:
                 if window := await recording.read(start_s):
                     await self._infer(windows, engine, window)

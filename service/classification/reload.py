@@ -93,8 +93,10 @@ class Reloader:
 
         Raises ModelRefused when there was none, ModelUnavailable and ModelLoading.
         """
+        # The lock is held while the first model loads.
+        loader = self._ready_loader
         async with self._lock:
-            loader, current, previous = self._ready_loader, self._current, self._previous
+            current, previous = self._current, self._previous
             assert current is not None, "a loader is ready with the first model"
             if previous is None or previous.snapshot.commit is None:
                 raise ModelRefused("There is no model to return to: this one is the first, or a local folder.")
@@ -119,8 +121,9 @@ class Reloader:
             return
 
     async def _reload(self, *, again: bool) -> Outcome:
+        loader = self._ready_loader
         async with self._lock:
-            loader, current = self._ready_loader, self._current
+            current = self._current
             assert current is not None, "a loader is ready with the first model"
             head = await self._head(loader)
             if head == current.head or (head == self._refused and not again):
@@ -156,7 +159,7 @@ class Reloader:
             raise ModelUnavailable(str(error)) from error
 
     async def _try(self, loader: "ModelLoader", snapshot: "Snapshot", head: str | None) -> Engine:
-        """The engine of a commit. One that fails is remembered by its head. Raises ModelRefused."""
+        """The engine of a commit. One that fails is remembered by its head, where it has one. Raises ModelRefused."""
         try:
             return await self._prove(loader, snapshot)
         except StartupError as error:
@@ -167,7 +170,8 @@ class Reloader:
         except Exception:
             logger.exception("A new model could not be loaded.")
             reason = "The service failed to load it. It was logged."
-        self._refused = head
+        if head is not None:
+            self._refused = head
         self._metrics.model_reloads.labels("refused").inc()
         logger.error("a new model is refused, the old one goes on: %s", reason, extra={"revision": snapshot.commit})
         raise ModelRefused(reason)

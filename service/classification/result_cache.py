@@ -87,8 +87,8 @@ class ResultCache:
             self._metrics.result_cache.labels("hit").inc()
             answer, logits = _ENTRY.validate_json(found)
             return answer.model_copy(update={"logits": logits, "etag": etag})
-        self._metrics.result_cache.labels("miss").inc()
         answer = await compute()
+        self._metrics.result_cache.labels("miss").inc()
         etag = question.etag(answer.model)
         entry = _ENTRY.dump_json((answer, answer.logits))
         if _size(entry) <= self._max_entry_bytes:

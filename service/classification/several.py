@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 from service.classification.classifier import Classifier
@@ -46,16 +47,25 @@ async def classify_several(
             await asyncio.wait(running)
 
 
-async def _classify(classifier: Classifier, index: int, file: BinaryIO, options: ClassifyOptions) -> tuple[int, Result]:
+async def _room(classifier: Classifier, until: float) -> bool:
+    """Wait for room in the queue; tell whether there was any by then. `classify` would hash the file each time."""
     clock = asyncio.get_running_loop().time
-    patience_until = clock() + classifier.deadline_s
+    while clock() < until:
+        await asyncio.sleep(_POLL_S)
+        with suppress(Overloaded):
+            classifier.require_room()
+            return True
+    return False
+
+
+async def _classify(classifier: Classifier, index: int, file: BinaryIO, options: ClassifyOptions) -> tuple[int, Result]:
+    patience_until = asyncio.get_running_loop().time() + classifier.deadline_s
     while True:
         try:
             return index, await classifier.classify(file, **options.model_dump())
         except Overloaded as error:
-            if clock() > patience_until:
+            if not await _room(classifier, patience_until):
                 return index, error
-            await asyncio.sleep(_POLL_S)
         except ServiceError as error:
             return index, error
         except Exception:

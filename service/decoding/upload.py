@@ -17,7 +17,7 @@ _RETRY_S = 2
 
 
 async def duplicate(file: BinaryIO) -> BinaryIO:
-    """A second descriptor of a file, or of a nameless copy when it is in memory: its position and its end are its own.
+    """A second descriptor of a file, or of a nameless copy when it is in memory, which is closed by itself.
 
     On cancellation this waits for the copy to end, as it reads a file that the caller closes. Raises StorageFull, and
     Overloaded when no file can be opened any more.

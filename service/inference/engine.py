@@ -17,6 +17,7 @@ from service.runtime.stages import spent
 from service.schemas import ModelReference
 
 _SPEED_SMOOTHING = 0.2
+_STALE_AFTER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ class Engine:
         if artefact.familiarity is not None:
             artefact.familiarity.require_embedding(0 if outputs.embeddings is None else outputs.embeddings.shape[1])
         self.throughput = artefact.window.length_s / elapsed_s
+        self._measured_at = time.monotonic()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last window was computed so long ago that `throughput` may have changed."""
+        return time.monotonic() - self._measured_at > _STALE_AFTER_S
 
     @property
     def reference(self) -> ModelReference:
@@ -125,6 +132,7 @@ class Engine:
             self.throughput += _SPEED_SMOOTHING * (
                 len(jobs) * self.artefact.window.length_s / elapsed_s - self.throughput
             )
+            self._measured_at = time.monotonic()
             for index, job in enumerate(jobs):
                 if job.answer.done():
                     continue

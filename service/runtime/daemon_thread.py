@@ -9,7 +9,10 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(name: str, work: Callable[[], T]) -> T:
-    """The result of `work`, or its exception. asyncio's own threads are joined at exit, whatever they wait for."""
+    """The result of `work`, or its exception: RuntimeError in place of one that is no Exception.
+
+    asyncio's own threads are joined at exit, whatever they wait for.
+    """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
@@ -27,6 +30,9 @@ async def in_daemon_thread(name: str, work: Callable[[], T]) -> T:
             result = work()
         except Exception as caught:
             error = caught
+        except BaseException as caught:
+            # Such as a panic of a library in Rust, which would leave whoever waits for it waiting for ever.
+            error = RuntimeError(f"{type(caught).__name__}: {caught}")
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, error)
 

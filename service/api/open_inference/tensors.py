@@ -3,8 +3,7 @@
 import struct
 from typing import BinaryIO
 
-from service.api.json_body import MAX_RECORDINGS
-from service.api.receiving import spooled_file
+from service.api.receiving import MAX_RECORDINGS, spooled_file
 from service.errors import InvalidParameter
 
 _LENGTH_BYTES = 4

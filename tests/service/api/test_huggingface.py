@@ -5,6 +5,7 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from starlette.testclient import TestClient
 
 from service.api.json_body import JsonBody
 from service.errors import InvalidParameter
-from tests.service.application import MAX_UPLOAD_MB, MP3, GatedBackend, application, gated, post
+from service.inference.engine import Engine
+from tests.service.application import MAX_UPLOAD_MB, MP3, GatedBackend, application, gated, post, until_queued
 from tests.support.audio_files import encode, sweep
 from tests.support.serving import serving
 
@@ -218,3 +220,26 @@ def test_a_document_that_ends_within_a_string_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidParameter, match="not valid JSON"):
         body.end()
     body.close()
+
+
+def test_a_model_that_is_swapped_during_a_request_changes_no_function(
+    model_folder: Path, backend: GatedBackend
+) -> None:
+    """Softmax is what the old model answers with, sigmoid what the new one would."""
+    app = gated(model_folder, backend)
+    artefact = app.state.classifier.engine.artefact
+    other = Engine(replace(artefact, thresholds=(0.5,) * len(artefact.labels)), GatedBackend())
+    body = {"inputs": b64encode(MP3).decode(), "parameters": {"function_to_apply": "softmax", "top_k": 1}}
+
+    async def ask() -> httpx2.Response:
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+            backend.gate.clear()
+            asking = asyncio.create_task(client.post("/predict", json=body))
+            await until_queued(app, 1)
+            app.state.classifier.load(other)
+            backend.gate.set()
+            return await asking
+
+    (best,) = asyncio.run(ask()).json()
+    assert best["score"] == pytest.approx(0.91)

@@ -189,7 +189,7 @@ def test_a_batch_answers_a_line_a_file_and_a_problem_about_a_bad_one(client: Tes
 
 
 def test_a_batch_holds_two_places_in_the_queue_and_waits_for_them(model_folder: Path, stepped: SteppedBackend) -> None:
-    app = stepping(model_folder, stepped, max_queue_s=8.5, max_windows=4)
+    app = stepping(model_folder, stepped, max_queue_s=8.5, max_windows=4, result_cache_mb=1)
 
     async def ask() -> list[int]:
         transport = httpx2.ASGITransport(app)
@@ -204,6 +204,9 @@ def test_a_batch_holds_two_places_in_the_queue_and_waits_for_them(model_folder: 
             stepped.permits.release(100)
             lines = [json.loads(await exchange.read()) for _ in range(5)]
         assert all("answer" in line for line in lines)
+        metrics = app.state.metrics.render().decode()
+        looked_up = [_value(metrics, f'genre_result_cache_total{{result="{result}"}}') for result in ("hit", "miss")]
+        assert sum(looked_up) == 1 + 5, "once for each recording, however long it waited, and that of `stepping`"
         return [line["index"] for line in lines]
 
     assert sorted(asyncio.run(ask())) == [0, 1, 2, 3, 4]

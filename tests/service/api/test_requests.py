@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from service.api.receiving import spooled_file
+from service.api.recording import MAX_BATCH_FILES, recordings
 from tests.service.application import MAX_UPLOAD_MB, MP3, GatedBackend, expect_problem, gated, post
 from tests.support.audio_files import encode, sweep
 
@@ -128,3 +132,25 @@ def test_fields_beside_the_file_are_few_and_small(client: TestClient, fields: di
 def test_some_fields_beside_the_file_are_left_out(client: TestClient) -> None:
     response = client.post("/classify", files={"file": encode(sweep(1.0), "mp3")}, data={"title": "x" * 1_000})
     assert response.status_code == 200
+
+
+def test_the_files_of_a_request_share_a_megabyte_of_memory() -> None:
+    """What is larger lies in files, whoever sends slowly."""
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(100_000) + b"\r\n"
+    form = b"".join([part] * MAX_BATCH_FILES) + b"--x--\r\n"
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": form, "more_body": False}
+
+    async def in_memory() -> int:
+        headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+        request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+        async with aclosing(recordings(request)) as several:
+            files = await anext(several)
+            assert len(files) == MAX_BATCH_FILES
+            return sum(file.size or 0 for file in files if not getattr(file.file, "_rolled"))  # noqa: B009
+
+    assert asyncio.run(in_memory()) <= 1 << 20
+    with spooled_file() as file:
+        file.write(bytes((1 << 20) // MAX_BATCH_FILES + 1))
+        assert getattr(file, "_rolled")  # noqa: B009

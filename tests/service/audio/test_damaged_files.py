@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import UndecodableAudio, UnsupportedMedia
+from service.errors import AudioTooShort, UndecodableAudio, UnsupportedMedia
 from tests.service.audio.recordings import SWEEP_S, WINDOW_S, correlation, record
 from tests.support.audio_files import encode, sweep
 
@@ -100,3 +100,14 @@ def test_a_playlist_is_refused_and_opens_nothing(playlist: str, tmp_path: Path) 
     with pytest.raises(UnsupportedMedia):
         record(playlist.format(path=secret).encode())
     assert secret.stat().st_atime_ns == before
+
+
+def test_a_header_that_ends_too_soon_is_damage() -> None:
+    """As of a recorder that lost its power at once; the decoder that reads one goes on."""
+    aiff = encode(sweep(1.0), "aiff")
+    behind_ssnd = aiff.index(b"SSND") + 8
+    sizes = struct.pack("<I", 0xFFFF_FFFF)
+    rf64 = b"RF64" + sizes + b"WAVE" + b"ds64" + bytes(4) + b"data" + sizes
+    for data in (rf64, *(aiff[: behind_ssnd + more] for more in range(9)), aiff[: aiff.index(b"COMM") + 12]):
+        with pytest.raises((UndecodableAudio, AudioTooShort)):
+            record(data)

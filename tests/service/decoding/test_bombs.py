@@ -1,5 +1,6 @@
 """Files that promise or pack far more than they are, against the decoder processes."""
 
+import asyncio
 import io
 import struct
 
@@ -9,6 +10,7 @@ import soundfile
 
 from service.errors import AudioTooShort, UndecodableAudio, UnsupportedMedia
 from tests.service.decoding.hostile_files import _NOISE, _wav, hear
+from tests.service.decoding.pools import read, restarts, started
 from tests.support.audio_files import encode, sweep
 
 pytestmark = pytest.mark.thorough
@@ -111,3 +113,17 @@ def test_ogg_packets_of_no_length_are_no_recording(format: str) -> None:
     assert outcomes[0] in (AudioTooShort, UndecodableAudio) or outcomes[0] == pytest.approx(2.0, abs=0.1)
     assert outcomes[1] in (AudioTooShort, UndecodableAudio)
     assert lost == 0
+
+
+def test_the_largest_recordings_of_studios_fit_into_a_decoder() -> None:
+    """Eight channels at 192 kHz: 30 s are 184 MB of samples, of a decoder's 768 MB of address space."""
+    tones = np.stack([sweep(31.0, 192_000) * np.float32(1 - channel / 10) for channel in range(8)], axis=1)
+    data = encode(tones, "flac", 192_000)
+
+    async def largest() -> int:
+        async with started() as (decoders, metrics):
+            found = await read(decoders, data, window_s=30.0)
+            assert restarts(metrics) == {}
+            return len(found)
+
+    assert asyncio.run(largest()) >= 1
