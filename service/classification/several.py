@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from typing import BinaryIO
 
 from service.classification.classifier import Classifier
@@ -52,9 +51,14 @@ async def _room(classifier: Classifier, until: float) -> bool:
     clock = asyncio.get_running_loop().time
     while clock() < until:
         await asyncio.sleep(_POLL_S)
-        with suppress(Overloaded):
+        try:
             classifier.require_room()
+        except Overloaded:
+            continue
+        except ServiceError:
+            # `classify` raises it again, where it becomes the result of this file alone.
             return True
+        return True
     return False
 
 

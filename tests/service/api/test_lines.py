@@ -212,6 +212,25 @@ def test_a_batch_holds_two_places_in_the_queue_and_waits_for_them(model_folder: 
     assert sorted(asyncio.run(ask())) == [0, 1, 2, 3, 4]
 
 
+def test_a_slow_spell_while_a_file_waits_ends_no_batch(model_folder: Path, stepped: SteppedBackend) -> None:
+    """It looks again within the sleep, and is too long by then; the others are answered all the same."""
+    app = stepping(model_folder, stepped, max_queue_s=4.5, max_windows=4)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with asking(app, "/batch", files=3) as exchange:
+            await until_queued(app, 4)
+            engine = app.state.classifier.engine
+            usual, engine.throughput = engine.throughput, 0.001
+            await asyncio.sleep(0.6)
+            engine.throughput = usual
+            stepped.permits.release(100)
+            return [json.loads(await exchange.read()) for _ in range(3)]
+
+    lines = asyncio.run(ask())
+    assert sorted(line["index"] for line in lines) == [0, 1, 2]
+    assert any("answer" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
