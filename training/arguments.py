@@ -8,6 +8,8 @@ import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from service.model.serving_file import MAX_WINDOW_S
+
 RecipeName = Literal["course", "best"]
 
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = {
@@ -75,8 +77,8 @@ class DataArguments:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_duration_s <= 600:
-            raise ValueError("--max_duration_s must be from 1 to 600 seconds.")
+        if not 1 <= self.max_duration_s <= MAX_WINDOW_S:
+            raise ValueError(f"--max_duration_s must be from 1 to {MAX_WINDOW_S:g} seconds.")
         if self.streaming and self.split != "random":
             raise ValueError("--streaming holds out clips by their content. Leave out --split.")
         if self.synthetic_clips_per_genre < 2:

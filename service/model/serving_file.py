@@ -27,8 +27,8 @@ __all__ = [
 MIN_WINDOW_S = MIN_DURATION_S
 """A shorter window would leave out audio that is long enough to be classified."""
 
-MAX_WINDOW_S = 600.0
-"""A longer window would take hundreds of megabytes."""
+MAX_WINDOW_S = 120.0
+"""A decoder has memory for so much of eight channels at 48 kHz, or for 30 s of them at 192 kHz."""
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]

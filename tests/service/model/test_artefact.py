@@ -138,7 +138,7 @@ def test_a_file_that_is_no_json_object_is_named(folder: Path, name: str, content
         {"schema_version": None},
         {"window_s": 0},
         {"window_s": 0.1},
-        {"window_s": 601},
+        {"window_s": 121},
         {"temperature": 0},
         {"temperature": float("inf")},
         {"uncertain_below": 1.1},
