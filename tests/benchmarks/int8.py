@@ -1,4 +1,4 @@
-"""Int8 graphs with this and that left in floats: `python -m tests.benchmarks.int8 MODEL [--clips-per-genre N]`.
+"""Int8 graphs with this and that left in floats: `python -m tests.benchmarks.int8 MODEL [--only ROW ...]`.
 
 MODEL is a folder that was trained on synthetic music, such as runs/demo/model, or `random` for DistilHuBERT's full size
 with random weights, whose accuracy says nothing. Ranges come from clips of its training, figures from unseen ones.
@@ -6,7 +6,7 @@ with random weights, whose accuracy says nothing. Ranges come from clips of its 
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import datasets
@@ -32,7 +32,10 @@ _PROJECTION = r".*feature_projection\.projection.*"
 _POSITIONS = r".*pos_conv_embed.*"
 _LAYERS = r".*encoder\.layers.*"
 
-VARIANTS: dict[str, tuple[bool, tuple[str, ...]]] = {
+Variant = tuple[bool, tuple[str, ...]]
+"""Whether NNCF's rules for transformers apply, and regular expressions of the names of further operations."""
+
+VARIANTS: dict[str, Variant] = {
     "plain: nothing": (False, ()),
     "plain: norms, first convolution, head": (False, (_NORMS, _FIRST, _HEAD)),
     "nothing more": (True, ()),
@@ -43,7 +46,7 @@ VARIANTS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "first convolution, head, transformer's layers": (True, (*KEPT, _LAYERS)),
     "all behind the feature encoder, first convolution": (True, (*KEPT, _PROJECTION, _POSITIONS, _LAYERS)),
 }
-"""What stays in floats: whether by NNCF's rules for transformers, and regular expressions of further operations."""
+"""What stays in floats, by name."""
 
 
 def main() -> None:
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("model", help="a model folder, such as runs/demo/model, or `random`")
     parser.add_argument("--clips-per-genre", type=int, default=20, help="unseen synthetic clips (20)")
     parser.add_argument("--rounds", type=int, default=9, help="of the timing (9)")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="some rows; all by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="music-genre-int8-") as scratch:
         folder = Path(options.model)
@@ -59,15 +63,18 @@ def main() -> None:
             folder = Path(scratch, "model")
             model.save(folder)
         artefact = read_artefact(folder, model_id=folder.name, revision=None)
-        section = _measure(artefact, Path(scratch), options.clips_per_genre, options.rounds)
+        wanted = {name: VARIANTS[name] for name in options.only}
+        section = _measure(artefact, Path(scratch), wanted, options.clips_per_genre, options.rounds)
     print(section.markdown())  # noqa: T201
 
 
-def _measure(artefact: Artefact, scratch: Path, clips_per_genre: int, rounds: int) -> Section:
+def _measure(
+    artefact: Artefact, scratch: Path, variants: Mapping[str, Variant], clips_per_genre: int, rounds: int
+) -> Section:
     graphs = locate(artefact).graphs
     ranged = _clips(0, -(-CALIBRATION_CLIPS // len(GENRES)))
     runners = {"everything (float32)": _runner(artefact, graphs, "f32")}
-    for number, (name, (as_transformer, kept)) in enumerate(VARIANTS.items()):
+    for number, (name, (as_transformer, kept)) in enumerate(variants.items()):
         folder = scratch / f"int8-{number}"
         made = quantise(graphs, folder, ranged, artefact.window, kept=kept, as_transformer=as_transformer)
         runners[name] = _runner(artefact, made, best_precision())
