@@ -76,14 +76,18 @@ class Server(uvicorn.Server):
 
 
 def allow_descriptors(max_connections: int, files: int) -> None:
-    """Let the process open what so many connections need: a socket, and a temporary file for each of the `files`
-    recordings that a request may hold and for a copy. Without descriptors the event loop can only log and try again."""
-    needed = (files + 2) * max_connections + _OWN_DESCRIPTORS
+    """Let the process open what so many connections can need: a socket, and a temporary file for each of the `files`
+    recordings that a request may hold and for a copy. Without descriptors the event loop can only log and try again.
+
+    Warns where the system does not allow what requests of one recording need.
+    """
+    wanted = (files + 2) * max_connections + _OWN_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
-    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    needed = 3 * max_connections + _OWN_DESCRIPTORS
     if allowed < needed:
         logger.warning("MAX_CONNECTIONS needs %d descriptors, and %d are allowed. Raise ulimit -n.", needed, allowed)
 

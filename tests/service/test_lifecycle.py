@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from service.api.receiving import MAX_RECORDINGS
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.process_tree import tree
@@ -154,11 +155,11 @@ def test_limit_of_open_files_fits_max_connections(start: Start, model_folder: Pa
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
     try:
-        service = start(MODEL_ID=str(model_folder), MAX_CONNECTIONS="200")
+        service = start(MODEL_ID=str(model_folder), MAX_CONNECTIONS="20")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     service.wait_for("/livez")
-    assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0] == 3 * 200 + 256
+    assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)[0] == (MAX_RECORDINGS + 2) * 20 + 256
     assert service.stop() == 0
 
 

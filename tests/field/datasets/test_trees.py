@@ -171,7 +171,7 @@ def test_file_that_may_not_be_read_is_left_out(tmp_path: Path) -> None:
     assert read(str(root), tmp_path, streaming=False).skipped == ("jazz/0.wav: cannot be read (Permission denied)",)
 
 
-@pytest.mark.parametrize("place", ["folder", "tar"])
+@pytest.mark.parametrize("place", usual("folder", of=["folder", "tar"]))
 @pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
 def test_names_of_old_disks_are_read(hub: HubStandIn, tmp_path: Path, place: str, streaming: bool) -> None:
     """In Latin-1, as Windows and early Linux wrote them."""

@@ -133,6 +133,7 @@ def test_the_best_epoch_has_the_lowest_loss_or_the_highest_of_others(metric: str
     assert arguments.greater_is_better is greater
 
 
+@pytest.mark.thorough
 def test_a_dry_run_of_few_clips(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for genre in ("jazz", "metal"):
         (tmp_path / "clips" / genre).mkdir(parents=True)
