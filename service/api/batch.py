@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from service.api.classifying import REFUSALS, ReadyDep, request_id
 from service.api.lines import MEDIA_TYPE, answer_in_lines
-from service.api.recording import MAX_BATCH_FILES, SEVERAL_REQUEST_BODY, recordings
+from service.api.receiving import MAX_RECORDINGS
+from service.api.recording import SEVERAL_REQUEST_BODY, recordings
 from service.classification.classifier import Classifier
 from service.classification.several import classify_several
 from service.errors import ServiceError
@@ -23,7 +24,7 @@ router = APIRouter(tags=["classify"])
 
 @router.post(
     "/classify/batch",
-    description=f"Tell the genre of up to {MAX_BATCH_FILES} recordings: a line a file, as results come.",
+    description=f"Tell the genre of up to {MAX_RECORDINGS} recordings: a line a file, as results come.",
     response_class=Response,
     openapi_extra={"requestBody": SEVERAL_REQUEST_BODY},
     responses={

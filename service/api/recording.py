@@ -19,9 +19,6 @@ _FORM = "multipart/form-data"
 _BODY_KINDS = ("audio/", "video/")
 _BODY_TYPES = {"application/octet-stream", "binary/octet-stream", "application/ogg"}
 
-MAX_BATCH_FILES = MAX_RECORDINGS
-"""How many recordings `recordings` takes."""
-
 # Fields that are no file are kept in memory.
 _FORM_LIMITS = {"max_fields": 10, "max_part_size": 10_000}
 # Files that a form may hold before it is refused for that; `recording` takes one.
@@ -37,7 +34,7 @@ _HOW = (
 )
 
 _HOW_SEVERAL = (
-    f"Send 1 to {MAX_BATCH_FILES} audio files as multipart/form-data, each in a field `file` with a file name."
+    f"Send 1 to {MAX_RECORDINGS} audio files as multipart/form-data, each in a field `file` with a file name."
 )
 
 _FILE_SCHEMA = {"type": "string", "format": "binary", "description": "The recording."}
@@ -50,7 +47,7 @@ REQUEST_BODY: dict[str, Any] = {
 }
 """The OpenAPI entry of a route that takes a recording."""
 
-_FILES_SCHEMA = {"type": "array", "items": _FILE_SCHEMA, "minItems": 1, "maxItems": MAX_BATCH_FILES}
+_FILES_SCHEMA = {"type": "array", "items": _FILE_SCHEMA, "minItems": 1, "maxItems": MAX_RECORDINGS}
 SEVERAL_REQUEST_BODY: dict[str, Any] = {
     "required": True,
     "content": {_FORM: {"schema": {"type": "object", "required": [_FIELD], "properties": {_FIELD: _FILES_SCHEMA}}}},
@@ -81,7 +78,7 @@ async def recordings(request: Request) -> AsyncGenerator[list[UploadFile], None]
     if content_type(request) != _FORM:
         raise InvalidParameter(_HOW_SEVERAL)
     try:
-        form = await _read_form(request, MAX_BATCH_FILES)
+        form = await _read_form(request, MAX_RECORDINGS)
     except OSError as error:
         raise no_room(error) from error
     try:

@@ -27,9 +27,7 @@ TAIL_TOLERANCE = 0.1
 """The part of a window that a recording may be longer than whole windows without earning one more: GTZAN's "30 s"
 clips run to 30.6 s, and must cost one window."""
 
-FRAME_SAMPLES = 320
-"""Samples from one frame of the model to the next: the strides 5 * 2^6 of HuBERT, wav2vec2 and their relatives."""
-
+_FRAME = 320  # Samples from a frame to the next: the strides 5 * 2^6 of HuBERT, wav2vec2 and their relatives.
 # A window that ends so much before it should has hit the end of what can be decoded.
 _MISSING_S = 0.01
 
@@ -233,11 +231,10 @@ def pad_to_length(waveform: Waveform, samples: int) -> Waveform:
     """The waveform cut, or repeated from its start, to exactly `samples` samples.
 
     Repetition rather than zeros: DistilHuBERT's first layer normalises over time, so silence would change the scores
-    of the music beside it. What is repeated is a whole number of frames: at most 20 ms are left out, and the feature
-    encoder finds the same frames again (`Tiling.repetition`).
+    of the music beside it. Whole frames are repeated, so that the feature encoder computes them once (`Tiling`).
     """
-    if FRAME_SAMPLES <= len(waveform) < samples:
-        waveform = waveform[: len(waveform) // FRAME_SAMPLES * FRAME_SAMPLES]
+    if _FRAME <= len(waveform) < samples:
+        waveform = waveform[: len(waveform) // _FRAME * _FRAME]
     return np.resize(waveform, samples)
 
 

@@ -11,8 +11,8 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from service.api.receiving import spooled_file
-from service.api.recording import MAX_BATCH_FILES, recordings
+from service.api.receiving import MAX_RECORDINGS, spooled_file
+from service.api.recording import recordings
 from tests.service.application import MAX_UPLOAD_MB, MP3, GatedBackend, expect_problem, gated, post
 from tests.support.audio_files import encode, sweep
 
@@ -137,7 +137,7 @@ def test_some_fields_beside_the_file_are_left_out(client: TestClient) -> None:
 def test_the_files_of_a_request_share_a_megabyte_of_memory() -> None:
     """What is larger lies in files, whoever sends slowly."""
     part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(100_000) + b"\r\n"
-    form = b"".join([part] * MAX_BATCH_FILES) + b"--x--\r\n"
+    form = b"".join([part] * MAX_RECORDINGS) + b"--x--\r\n"
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": form, "more_body": False}
@@ -147,10 +147,10 @@ def test_the_files_of_a_request_share_a_megabyte_of_memory() -> None:
         request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
         async with aclosing(recordings(request)) as several:
             files = await anext(several)
-            assert len(files) == MAX_BATCH_FILES
+            assert len(files) == MAX_RECORDINGS
             return sum(file.size or 0 for file in files if not getattr(file.file, "_rolled"))  # noqa: B009
 
     assert asyncio.run(in_memory()) <= 1 << 20
     with spooled_file() as file:
-        file.write(bytes((1 << 20) // MAX_BATCH_FILES + 1))
+        file.write(bytes((1 << 20) // MAX_RECORDINGS + 1))
         assert getattr(file, "_rolled")  # noqa: B009
