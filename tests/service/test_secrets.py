@@ -43,6 +43,8 @@ def service(session_hub: HubStandIn, model_folder: Path, temporary: Path) -> Ite
     service = Service(MODEL_ID="you/private-genre", **settings)
     try:
         service.wait_for("/readyz")
+        # Gradio may take longer than the model, where all cores are busy.
+        service.wait_for("/ui/", headers={"X-API-Key": KEY})
         yield service
     finally:
         service.process.kill()

@@ -54,11 +54,11 @@ class Service:
         assert self.process.stderr is not None
         self.lines += self.process.stderr
 
-    def wait_for(self, path: str, status: int = 200) -> httpx2.Response:
+    def wait_for(self, path: str, status: int = 200, headers: dict[str, str] | None = None) -> httpx2.Response:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                response = httpx2.get(f"{self.url}{path}", timeout=5)
+                response = httpx2.get(f"{self.url}{path}", headers=headers, timeout=5)
                 if response.status_code == status:
                     return response
             except httpx2.TransportError:
