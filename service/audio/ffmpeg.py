@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from typing import BinaryIO
 
@@ -13,7 +12,7 @@ from av.stream import Disposition
 from service.audio.files import AudioFile, Block
 from service.audio.formats import AV_OPTIONS, FORMATS, SIGNATURES, begins_with_one_of
 from service.audio.frames import TimedFrame, join_frames, samples_of
-from service.audio.packets import AudioPacket, index_packets, readable_packets
+from service.audio.packets import AudioPacket, decoded, index_packets, readable_packets
 from service.errors import UndecodableAudio, UnsupportedMedia
 
 # A decoder that starts in the middle needs some packets before its output is right: Opus 80 ms (RFC 7845, section 4.6),
@@ -98,9 +97,8 @@ class FFmpegFile(AudioFile):
 
     def _first_frame(self) -> av.AudioFrame:
         for packet in readable_packets(self._container, self._stream):
-            with suppress(av.InvalidDataError):
-                for frame in packet.decode():
-                    return frame
+            for frame in decoded(packet) or []:
+                return frame
         raise UndecodableAudio("No audio could be decoded from the file. Export it again.")
 
     def _end_s(self) -> float:
@@ -136,9 +134,7 @@ class FFmpegFile(AudioFile):
         damaged = 0
         for number, shift, packet in self._packets(target):
             # A damaged packet is skipped, as players do; a file of nothing else gives no frame at all.
-            try:
-                frames = packet.decode()
-            except av.InvalidDataError:
+            if (frames := decoded(packet)) is None:
                 self.damaged = True
                 damaged += 1
                 if damaged > _MAX_DAMAGED_PACKETS:

@@ -4,8 +4,7 @@ What a header says about length is a claim; the packets are what there is.
 """
 
 import struct
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -22,10 +21,15 @@ AudioPacket: TypeAlias = "av.Packet[av.AudioStream]"
 
 # Maximum number of packets of a file: 29 hours of mp3. Each packet costs 3 microseconds and 24 bytes.
 _MAX_PACKETS = 4_000_000
+# Failed reads in a row: after so many the container has ended.
+_MAX_FAILURES = 1_000
 # Changed headers of fewer packets are damage, or bytes that look like a header.
 _MIN_RUN = 3
 # A sum of durations that strays further from the time stamps than this is wrong: stamps then say where a packet is.
 _MAX_DRIFT_S = 0.1
+# Where a packet begins so long after the one before has ended, others were lost. Opus may send nothing for 0.4 s of
+# silence (RFC 7587, section 3.1.3).
+_MAX_GAP_S = 1.0
 # Time stamps of some containers are rounded to milliseconds.
 STAMP_ERROR_S = 0.002
 _EXACT = 1e-6
@@ -38,7 +42,7 @@ class PacketIndex:
     time_base: seconds of one tick of the time stamps. stamps: int64 (packets,), presentation times. positions: int64
     (packets,), offsets in the file, -1 where unknown. starts_s: float64 (packets,), seconds from the first sample that
     is heard; what an encoder puts before the music lies before 0. duration_s: seconds until the last packet ends.
-    joints: offsets in the file where another recording begins. damaged: packets are marked as corrupt.
+    joints: offsets in the file where another recording begins. damaged: packets are missing, or marked as corrupt.
     """
 
     time_base: float
@@ -92,7 +96,12 @@ def index_packets(container: InputContainer, stream: av.AudioStream, frame_sampl
     keys: list[int] = []
     header_key = _HEADER_KEYS.get(container.format.name)
     damaged, first = False, None
-    for packet in readable_packets(container, stream):
+
+    def on_gap() -> None:
+        nonlocal damaged
+        damaged = True
+
+    for packet in readable_packets(container, stream, on_gap):
         if packet.pts is None:
             continue
         rows.append((packet.pts, packet.duration or 0, -1 if packet.pos is None else packet.pos, packet.size))
@@ -107,22 +116,52 @@ def index_packets(container: InputContainer, stream: av.AudioStream, frame_sampl
     stamps, durations, positions, sizes = np.asarray(rows, np.int64).T.copy()
     time_base = float(stream.time_base or 0)
     starts_s = _timeline(stream, first, stamps, durations, frame_samples)
+    damaged |= bool((np.diff(starts_s) - durations[:-1] * time_base > _MAX_GAP_S).any())
     end_s = float(starts_s[-1] + durations[-1] * time_base)
     ends = np.concatenate([[0], positions[:-1] + sizes[:-1]])
     return PacketIndex(time_base, stamps, positions, starts_s, max(0.0, end_s), _joints(ends, keys), damaged)
 
 
-def readable_packets(container: InputContainer, stream: av.AudioStream) -> Iterator[AudioPacket]:
-    """The packets of a track from where the container stands, to where it ends or cannot be read on.
+def readable_packets(
+    container: InputContainer, stream: av.AudioStream, on_gap: Callable[[], None] = lambda: None
+) -> Iterator[AudioPacket]:
+    """The packets of a track from where the container stands to its end, over places that cannot be read.
 
     Those without a time stamp are left out, but for the empty one at the end, which has a decoder give what it holds.
+    on_gap: called when a packet was found behind such a place.
     """
-    packets = container.demux(stream)
-    with suppress(av.FFmpegError, ValueError, StopIteration):
-        while True:
-            packet = next(packets)
-            if packet.pts is not None or not packet.size:
+    failures = 0
+    while failures < _MAX_FAILURES:
+        try:
+            for packet in container.demux(stream):
+                if packet.pts is None and packet.size:
+                    continue
+                if failures and packet.size:
+                    on_gap()
+                failures = 0
                 yield packet
+        except av.EOFError:
+            return
+        except av.FFmpegError:
+            # An Ogg gives an error for each 64 kB that hold no page, and goes on behind them.
+            failures += 1
+        except ValueError:
+            return
+        else:
+            return
+
+
+def decoded(packet: AudioPacket) -> list[av.AudioFrame] | None:
+    """The frames of a packet; None where it is damaged.
+
+    FFmpeg's decoders report damage by many codes: AAC by EPERM, AC-3 by numbers of its own.
+    """
+    try:
+        return packet.decode()
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        return None
 
 
 def _timeline(

@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import AudioTooShort, UndecodableAudio, UnsupportedMedia
 from tests.service.audio.recordings import SWEEP_S, WINDOW_S, correlation, record
-from tests.support.audio_files import encode, sweep
+from tests.support.audio_files import encode, encode_av, sweep
 
 
 @pytest.mark.parametrize("format", ["wav", "flac", "ogg", "opus", "mp3", "au", "aiff", "aac", "webm", "wma", "mka"])
@@ -111,3 +111,28 @@ def test_a_header_that_ends_too_soon_is_damage() -> None:
     for data in (rf64, *(aiff[: behind_ssnd + more] for more in range(9)), aiff[: aiff.index(b"COMM") + 12]):
         with pytest.raises((UndecodableAudio, AudioTooShort)):
             record(data)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("ipod", "aac"), ("adts", "aac"), ("ipod", "alac"), ("ac3", "ac3"), ("eac3", "eac3"), ("flv", "aac")],
+)
+def test_damaged_packets_are_left_out_whatever_their_decoder_says_of_them(container: str, codec: str) -> None:
+    data = bytearray(encode_av(sweep(SWEEP_S), container, codec))
+    # Each decoder reports damage in its own way, at some places only.
+    for at in range(len(data) // 10, len(data) * 8 // 10, len(data) // 40):
+        data[at : at + 8] = b"\xff\x00\xa5\x5a" * 2
+    recording = record(bytes(data))
+    assert recording.duration_s == pytest.approx(SWEEP_S, abs=1.0)
+    assert "damaged" in [warning.code for warning in recording.warnings]
+
+
+@pytest.mark.parametrize("format", ["ogg", "opus", "webm"])
+def test_behind_a_hole_of_any_size_the_recording_goes_on(format: str) -> None:
+    data = encode(sweep(60.0), format)
+    hole_at, hole = len(data) // 5, min(140_000, len(data) // 2)
+    recording = record(data[:hole_at] + bytes(hole) + data[hole_at + hole :])
+    assert recording.duration_s == pytest.approx(60.0, abs=1.0)
+    assert [warning.code for warning in recording.warnings] == ["damaged"]
+    # The last of three windows that are spread evenly ends with the recording.
+    assert correlation(recording.windows[-1], sweep(60.0), recording.duration_s - WINDOW_S)[0] > 0.9
