@@ -14,31 +14,45 @@ class SoundFile(AudioFile):
     """A WAV, AIFF or AU file. Raises soundfile.SoundFileError when libsndfile cannot open it."""
 
     def __init__(self, file: BinaryIO) -> None:
-        file.seek(0)
-        self._file = soundfile.SoundFile(file)
+        self._source = file
+        self._file = self._open()
         self.sampling_rate = self._file.samplerate
         self.channels = self._file.channels
         self.duration_s = self._file.frames / self._file.samplerate
 
+    def _open(self) -> soundfile.SoundFile:
+        self._source.seek(0)
+        return soundfile.SoundFile(self._source)
+
     def blocks(self, start_s: float) -> Iterator[Block]:  # noqa: D102
-        try:
-            self._file.seek(min(round(start_s * self.sampling_rate), self._file.frames))
-        except soundfile.SoundFileError:
-            # The header promises more than there is; a file that has not even a start is damaged.
-            self.damaged = True
-            if start_s > 0:
-                return
-            raise
+        skip = self._seek(min(round(start_s * self.sampling_rate), self._file.frames))
         intact = False
         try:
             while len(samples := self._file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                yield Block(samples.T, self.sampling_rate)
                 intact = True
+                if skip < len(samples):
+                    yield Block(samples[skip:].T, self.sampling_rate)
+                skip = max(0, skip - len(samples))
         except soundfile.SoundFileError:
             # A file cut off in the middle ends there; one with no intact block is damaged.
             if not intact:
                 raise
             self.damaged = True
+        # The header promises more than there is.
+        self.damaged |= skip > 0
+
+    def _seek(self, frame: int) -> int:
+        """Go to a frame, or near it: how many more frames are to be read over.
+
+        libsndfile cannot seek in GSM 6.10 and several kinds of ADPCM, nor to where a file does not reach.
+        """
+        try:
+            self._file.seek(frame)
+        except soundfile.SoundFileError:
+            self._file.close()
+            self._file = self._open()
+            return frame
+        return 0
 
     def close(self) -> None:  # noqa: D102
         self._file.close()

@@ -12,9 +12,11 @@ from typing import BinaryIO
 
 _MAX_CHUNKS = 1_000
 _MAX_HEADER_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 # Sizes from here on are no promise: writers into a pipe put the largest number of 31 or 32 bits there.
 _UNKNOWN_FROM = 0x7FFF_0000
 _MAX_U32 = 0xFFFF_FFFF
+_BEGINNINGS = {b"RIFF", b"RF64", b"BW64", b"FORM"}
 # Chunks that stand behind the samples; the last of them may be cut off.
 _TRAILING_CHUNKS = {
     b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"JUNK", b"PAD ", b"FLLR", b"iXML", b"_PMX", b"axml",
@@ -64,7 +66,7 @@ def _measure_wav(file: BinaryIO, start: int, end: int) -> PcmExtent | None:
     if is_64_bit:
         file.seek(chunks[b"ds64"][0] + 8)
         (claim,) = struct.unpack("<Q", file.read(8))
-    behind = _end_of_chunks(file, data + claim, end, "<")
+    behind = _end_of_chunks(file, start, data + claim, end, "<")
     if claim < _UNKNOWN_FROM and behind is not None:
         return PcmExtent(behind)
     size = end - data
@@ -85,7 +87,7 @@ def _measure_aiff(file: BinaryIO, start: int, end: int) -> PcmExtent | None:
     channels, frames, bits = struct.unpack(">HIH", file.read(8))
     frame_bytes = max(1, channels * ((bits + 7) // 8))
     data, claim = chunks[b"SSND"]
-    behind = _end_of_chunks(file, data + claim, end, ">")
+    behind = _end_of_chunks(file, start, data + claim, end, ">")
     if behind is not None and claim > 8 and frames:
         return PcmExtent(behind)
     size = end - data
@@ -104,6 +106,8 @@ def _measure_au(file: BinaryIO, start: int, end: int) -> PcmExtent | None:
     size = end - start - offset
     if claim == size or size <= 0:
         return PcmExtent(end)
+    if claim < size and _name(file, end - size + claim) == b".snd":
+        return PcmExtent(end - size + claim)
     struct.pack_into(">I", header, 8, size)
     return PcmExtent(end, bytes(header), cut_short=size < claim < _UNKNOWN_FROM)
 
@@ -122,33 +126,41 @@ def _chunks(file: BinaryIO, start: int, end: int, order: str, last: bytes) -> di
     return found
 
 
-def _end_of_chunks(file: BinaryIO, at: int, end: int, order: str) -> int | None:
-    """Where the recording ends, if nothing but chunks, zeros or another recording follow its samples at `at`.
+def _end_of_chunks(file: BinaryIO, start: int, at: int, end: int, order: str) -> int | None:
+    """Where the recording at `start` ends, if only chunks, zeros or another recording follow its samples at `at`.
 
     None where something else follows, or `at` lies behind the end: the size that led there is wrong.
     """
     if at > end + 1:
         return None
-    at += at % 2
     for _ in range(_MAX_CHUNKS):
+        # A byte makes the size of a chunk even, which some writers leave out.
+        if (at - start) % 2 and _name(file, at) not in _BEGINNINGS | _TRAILING_CHUNKS:
+            at += 1
         if at + 8 > end:
             return end
         file.seek(at)
         name, size = struct.unpack(f"{order}4sI", file.read(8))
-        if name in (b"RIFF", b"RF64", b"BW64", b"FORM"):
+        if name in _BEGINNINGS:
             return at
         if not any(name):
             return end if _is_zero(file, at, end) else None
         if not all(0x20 <= byte < 0x7F for byte in name) or (at + size > end and name not in _TRAILING_CHUNKS):
             return None
-        at += 8 + size + size % 2
+        at += 8 + size
     return None
 
 
 def _is_zero(file: BinaryIO, at: int, end: int) -> bool:
     """Whether the file holds zeros from `at` on, as a recorder fills up the last block of its disk."""
     file.seek(at)
-    return not any(file.read(min(end - at, _MAX_HEADER_BYTES)))
+    blocks = iter(lambda: file.read(min(end - file.tell(), _BLOCK_BYTES)), b"")
+    return all(block.count(0) == len(block) for block in blocks)
+
+
+def _name(file: BinaryIO, at: int) -> bytes:
+    file.seek(at)
+    return file.read(4)
 
 
 def _head(file: BinaryIO, start: int, end: int) -> bytearray:

@@ -40,7 +40,7 @@ def sweep(duration_s: float, sampling_rate: int = 48_000) -> Waveform:
 def encode(waveform: Waveform, format: str, sampling_rate: int = 48_000) -> bytes:
     """The waveform, (samples,) or (samples, channels), as a file of one of `FORMATS`."""
     if format in SOUNDFILE_FORMATS:
-        return _encode_soundfile(waveform, *SOUNDFILE_FORMATS[format], sampling_rate)
+        return encode_soundfile(waveform, *SOUNDFILE_FORMATS[format], sampling_rate)
     return encode_av(waveform, *AV_FORMATS[format], sampling_rate)
 
 
@@ -63,7 +63,8 @@ def encode_av(waveform: Waveform, container: str, codec: str, sampling_rate: int
     return file.getvalue()
 
 
-def _encode_soundfile(waveform: Waveform, format: str, subtype: str, sampling_rate: int) -> bytes:
+def encode_soundfile(waveform: Waveform, format: str, subtype: str, sampling_rate: int) -> bytes:
+    """The waveform as libsndfile writes it in a format and a subtype of these names."""
     file = io.BytesIO()
     channels = 1 if waveform.ndim == 1 else waveform.shape[1]
     with soundfile.SoundFile(file, "w", sampling_rate, channels, subtype, format=format) as output:

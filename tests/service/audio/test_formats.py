@@ -13,7 +13,7 @@ from service.audio import (
     window_starts,
 )
 from tests.service.audio.recordings import CODEC_DELAY_S, RATE, SWEEP_S, WINDOW_S, correlation, record
-from tests.support.audio_files import FORMATS, encode, encode_av, sweep
+from tests.support.audio_files import FORMATS, encode, encode_av, encode_soundfile, sweep
 
 
 class CountingFile(io.BytesIO):
@@ -58,6 +58,17 @@ def test_formats_that_say_their_length_are_cut_to_the_sample(format: str) -> Non
     for start_s, window in zip(window_starts(SWEEP_S, WINDOW_S, 3), recording.windows, strict=True):
         similarity, lag_s = correlation(window, source, start_s)
         assert (similarity > 0.99, lag_s) == (True, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("WAV", "GSM610"), ("WAV", "G721_32"), ("WAV", "NMS_ADPCM_16"), ("AIFF", "GSM610"), ("AU", "G723_24")],
+)
+def test_windows_of_files_in_which_nobody_can_seek_are_at_their_places(format: str, subtype: str) -> None:
+    source = sweep(SWEEP_S, 8_000)
+    recording = record(encode_soundfile(source, format, subtype, 8_000))
+    for start_s, window in zip(window_starts(recording.duration_s, WINDOW_S, 3), recording.windows, strict=True):
+        assert correlation(window, soxr.resample(source, 8_000, 48_000), start_s)[0] > 0.9
 
 
 @pytest.mark.parametrize("sampling_rate", [8_000, 16_000, 22_050, 44_100, 96_000, 192_000])
