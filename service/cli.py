@@ -3,9 +3,11 @@
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from contextlib import ExitStack
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import httpx2
@@ -85,6 +87,8 @@ def _classify(client: httpx2.Client, path: str, query: dict[str, Any]) -> Answer
     with ExitStack() as stack:
         try:
             file = sys.stdin.buffer if path == _STDIN else stack.enter_context(open(path, "rb"))
+            if not file.seekable():
+                file = stack.enter_context(_copy(file))
             response = _post(client, _printable(os.path.basename(path)), file, query)
         except OSError as error:
             raise ClientError(f"The file cannot be read: {error.strerror}.") from error
@@ -101,13 +105,21 @@ def _classify(client: httpx2.Client, path: str, query: dict[str, Any]) -> Answer
     return answer
 
 
+def _copy(pipe: BinaryIO) -> BinaryIO:
+    """What comes out of a pipe as a file: a form tells the length of its files, and may be sent again."""
+    # The caller closes it.
+    file = TemporaryFile()  # noqa: SIM115
+    shutil.copyfileobj(pipe, file)
+    file.seek(0)
+    return file
+
+
 def _post(client: httpx2.Client, name: str, file: BinaryIO, query: dict[str, Any]) -> httpx2.Response:
-    """The response; asked again where the service is busy, unless the file cannot be read twice."""
+    """The response; asked again where the service is busy."""
     for _ in range(_TRIES - 1):
         response = client.post("/classify", files={"file": (name, file)}, params=query)
-        if response.status_code not in (429, 503) or not file.seekable():
+        if response.status_code not in (429, 503):
             return response
-        file.seek(0)
         seconds = response.headers.get("retry-after", "")
         # A proxy may give a date.
         time.sleep(min(int(seconds) if seconds.isdecimal() else 1, _MAX_WAIT_S))

@@ -53,7 +53,7 @@ class RecordingWarning(BaseModel):
     """A reason to trust the answer about a recording less."""
 
     code: WarningCode
-    detail: str = Field(examples=["12 % of the samples are at full scale. Record at a lower level."])
+    detail: str = Field(examples=["12.0 % of the samples stand at the loudest value. Record at a lower level."])
 
 
 class ClassifyOptions(BaseModel):

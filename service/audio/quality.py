@@ -80,7 +80,9 @@ class Quality:
         level_dbfs = 10 * np.log10(self.power / self.seconds + 1e-20)
         if self.clipped > _MAX_CLIPPED * self.seconds:
             share = 100 * self.clipped / self.seconds
-            yield AudioWarning("clipped", f"{share:.2g} % of the samples are at full scale. Record at a lower level.")
+            yield AudioWarning(
+                "clipped", f"{share:.1f} % of the samples stand at the loudest value. Record at a lower level."
+            )
         if level_dbfs < _QUIET_DBFS:
             yield AudioWarning("quiet", f"The level is {level_dbfs:.0f} dBFS, so noise may be most of what is heard.")
         if self.narrow > self.seconds / 2:

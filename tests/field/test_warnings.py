@@ -100,6 +100,12 @@ def test_clean_synthetic_music_has_no_warning(format: str, genres: Sequence[str]
         assert codes(encode_clip(clip, "flac"), window_s=6.0) == set(), genre
 
 
+@pytest.mark.parametrize(("hz", "level"), [(440, 0.1), (110, 0.1), (55, 0.5), (440, 1.0)])
+def test_a_clean_tone_is_not_called_clipped(hz: int, level: float) -> None:
+    time_s = np.arange(4 * SAMPLING_RATE) / SAMPLING_RATE
+    assert "clipped" not in codes(wav((level * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)))
+
+
 NOISE = np.random.default_rng(0).standard_normal((8, 44_100)).astype(np.float32)
 
 
