@@ -73,6 +73,7 @@ class Reloader:
             self._current = _Loaded(head, snapshot)
             if snapshot.is_stale:
                 self._mark_stale()
+            await in_daemon_thread("startup", lambda: loader.keep(snapshot))
 
     async def watch(self) -> None:
         """Look at the revision every `interval_s` seconds, until cancelled. Call it once the first model is loaded."""

@@ -18,7 +18,7 @@ from service.library.planning import Changed, Plan, plan
 from service.library.recordings.recording import RecordingLimits
 from service.library.recordings.sources import list_recordings
 from service.model.artefact import read_artefact
-from service.model.hub.repo import fetch
+from service.model.hub.repo import fetch, remember
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 
@@ -50,6 +50,7 @@ def _pin(options: Options, settings: Settings) -> tuple[Job, Provenance]:
     """The model at the commit that it has now, which all workers must have too."""
     snapshot = fetch(settings.model_id, settings.model_revision, deadline_s=settings.startup_deadline_s)
     artefact = read_artefact(snapshot.folder, model_id=settings.model_id, revision=snapshot.commit)
+    remember(snapshot, settings.model_revision)
     max_windows = options.max_windows or settings.max_windows
     job = Job(
         model_id=settings.model_id if snapshot.commit else str(snapshot.folder),

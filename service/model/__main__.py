@@ -9,7 +9,7 @@ from service.errors import StartupError
 from service.model import golden
 from service.model.artefact import Artefact, read_artefact
 from service.model.graphs.locate import ConversionError, locate
-from service.model.hub.repo import fetch
+from service.model.hub.repo import fetch, remember
 from service.model.layout import SERVING, WholeGraph, graph_candidates
 from service.runtime.resources import available_cpus
 
@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, value in report(artefact):
             sys.stdout.write(f"{name:<16} {value}\n")
             sys.stdout.flush()
+        remember(snapshot, options.revision)
     except StartupError as error:
         sys.stdout.write(f"{'refused':<16} {error}\n")
         return 1

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,8 +68,9 @@ class HubUnreachable(Exception):
 def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     """The model repo at a revision, its files checked against their hashes.
 
-    model_id: a local folder is used as it is. Without the Hub, a complete cached snapshot is used.
-    Passing faults (no connection, timeouts, 429, 5xx) are retried with backoff for `deadline_s` seconds.
+    model_id: a local folder is used as it is. Without the Hub, the snapshot that was remembered last is used.
+    Passing faults (no connection, timeouts, 429, 5xx) are retried with backoff for `deadline_s` seconds; a commit that
+    does not arrive by then leaves the one that was remembered. `remember` the new one once it has proved itself.
     Raises StartupError, which says what to change: at once for a lasting fault, else after the deadline.
     """
     if Path(model_id).is_dir():
@@ -85,6 +87,9 @@ def fetch(model_id: str, revision: str, *, deadline_s: float) -> Snapshot:
     try:
         return retrying(_pull, model_id, revision)
     except _PASSING as error:
+        with suppress(CorruptFileError):
+            if earlier := _from_cache(model_id, revision):
+                return earlier
         raise StartupError(
             f"The Hugging Face Hub did not deliver {model_id} within {deadline_s:g} s ({error}). Check the network and "
             "HF_ENDPOINT, or start once with a connection so that the model is cached."
@@ -112,16 +117,15 @@ def is_commit(revision: str) -> bool:
 
 
 def remember(snapshot: Snapshot, revision: str) -> None:
-    """Let the cache name this commit where it is asked for the revision and the Hub cannot be reached.
-
-    The client does so when it downloads a branch; a commit that has to prove itself first is downloaded by its hash.
-    """
+    """Let the cache name this commit where it is asked for the revision and the Hub cannot be reached."""
     if snapshot.commit is None or _COMMIT.fullmatch(revision):
         return
     # The documented layout of the cache: snapshots/<commit>, refs/<revision>.
     reference = snapshot.folder.parents[1] / "refs" / revision
     written = reference.with_name(f".{reference.name}.{os.getpid()}")
     try:
+        if reference.is_file() and reference.read_text(encoding="ascii") == snapshot.commit:
+            return
         reference.parent.mkdir(parents=True, exist_ok=True)
         written.write_text(snapshot.commit, encoding="ascii")
         written.replace(reference)
@@ -140,20 +144,32 @@ def _pull(model_id: str, revision: str) -> Snapshot:
     if _COMMIT.fullmatch(revision) and (pinned := _cached(model_id, revision)):
         verify(pinned)
         return Snapshot(pinned, revision)
-    is_stale = False
     try:
-        # Asked for its errors alone: with anything in the cache, the download hides that the Hub refuses.
-        HfApi().model_info(model_id, revision=revision)
-        # By branch, not by commit, as only then the cache remembers which commit the branch was at.
-        folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=_FILES))
+        # Asked also for its errors: with anything in the cache, the download hides that the Hub refuses.
+        commit = HfApi().model_info(model_id, revision=revision, expand=["sha"]).sha
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         if reason := _lasting_reason(error, model_id, revision):
             raise StartupError(reason) from error
-        if not (cached := _cached(model_id, revision)):
-            raise _PassingError(type(error).__name__) from error
-        logger.warning("The Hub is out of reach; starting from the cache.", extra={"commit": cached.name})
-        folder = cached
-        is_stale = not isinstance(error, OfflineModeIsEnabled)
+        if earlier := _from_cache(model_id, revision, is_stale=not isinstance(error, OfflineModeIsEnabled)):
+            return earlier
+        raise _PassingError(type(error).__name__) from error
+    assert commit is not None, "asked for"
+    try:
+        # By its hash: by branch, the client lets the cache name the commit before its files are there.
+        folder = Path(snapshot_download(model_id, revision=commit, allow_patterns=_FILES))
+    except (OSError, httpx2.HTTPError) as error:
+        if reason := _lasting_reason(error, model_id, revision):
+            raise StartupError(reason) from error
+        raise _PassingError(type(error).__name__) from error
+    verify(folder)
+    return Snapshot(folder, commit)
+
+
+def _from_cache(model_id: str, revision: str, *, is_stale: bool = True) -> Snapshot | None:
+    """What the cache remembers of a revision, if it has all files of that. Raises CorruptFileError."""
+    if not (folder := _cached(model_id, revision)):
+        return None
+    logger.warning("The Hub is out of reach; starting from the cache.", extra={"commit": folder.name})
     verify(folder)
     return Snapshot(folder, folder.name, is_stale)
 

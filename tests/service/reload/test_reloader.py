@@ -22,12 +22,16 @@ from tests.service.classification.test_classifier import FixedBackend, classifie
 
 @dataclass
 class Repo:
-    """A repo whose newest commit is `newest`; those in `broken` cannot be loaded, none before `delivered` is set."""
+    """A repo whose newest commit is `newest`; those in `broken` cannot be loaded, none before `delivered` is set.
+
+    kept: the commits that a start without the Hub would serve, the last one at the end.
+    """
 
     engine_of: Callable[[str], Engine]
     newest: str = "v1"
     broken: set[str] = field(default_factory=set)
     delivered: threading.Event = field(default_factory=threading.Event)
+    kept: list[str | None] = field(default_factory=list)
     can_change = True
 
     def head(self) -> str:
@@ -43,7 +47,7 @@ class Repo:
         return self.engine_of(str(snapshot.commit))
 
     def keep(self, snapshot: Snapshot) -> None:
-        pass
+        self.kept.append(snapshot.commit)
 
 
 @pytest.fixture
@@ -101,5 +105,25 @@ def test_while_the_first_model_loads_an_operator_is_told_at_once(repo: Repo, ser
                 await asyncio.wait_for(act(), 5)
         repo.delivered.set()
         await loading
+
+    asyncio.run(operate())
+
+
+def test_a_start_without_the_hub_gets_only_what_has_proved_itself(repo: Repo, served: Classifier) -> None:
+    repo.delivered.set()
+    repo.broken = {"v1"}
+
+    async def operate() -> None:
+        with pytest.raises(StartupError, match="Out of memory"):
+            await _reloader(repo, served).load_first()
+        assert repo.kept == []
+        repo.newest = "v2"
+        reloader = _reloader(repo, served)
+        await reloader.load_first()
+        assert repo.kept == ["v2"]
+        repo.newest = "v3"
+        await reloader.reload()
+        await reloader.roll_back()
+        assert repo.kept == ["v2", "v3", "v2"]
 
     asyncio.run(operate())

@@ -9,7 +9,7 @@ from huggingface_hub import get_session
 
 from service.errors import StartupError
 from service.model.artefact import read_artefact
-from service.model.hub.repo import Snapshot, fetch, head
+from service.model.hub.repo import Snapshot, fetch, head, remember
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.variants import usual
 
@@ -152,6 +152,7 @@ def test_a_pinned_commit_whose_download_broke_off_is_completed(hub: HubStandIn, 
 @pytest.mark.parametrize("fault", ["refused", "503", "stalled"])
 def test_with_the_hub_down_a_warm_cache_serves_a_branch(hub: HubStandIn, repo: str, fault: str) -> None:
     before = pull(repo)
+    remember(before, "main")
     hub.commit(repo, {"serving.json": b"{}"})
     if fault == "refused":
         hub.stop()
@@ -168,6 +169,28 @@ def test_with_the_hub_down_a_warm_cache_serves_a_branch(hub: HubStandIn, repo: s
     assert time.monotonic() - started < 10
     hub.clear_faults()
     assert pull(repo).commit == hub.head(repo) != before.commit
+
+
+@pytest.mark.parametrize("fault", ["503", "corrupt"])
+def test_a_commit_that_does_not_arrive_leaves_the_remembered_one(hub: HubStandIn, repo: str, fault: str) -> None:
+    before = pull(repo)
+    remember(before, "main")
+    hub.commit(repo, {"model.safetensors": b"other weights"})
+    if fault == "503":
+        hub.fail(WEIGHTS, times=None)
+    else:
+        hub.corrupt(WEIGHTS, times=None)
+    assert pull(repo, deadline_s=1) == before
+    hub.clear_faults()
+    hub.fail("", status=503, times=None)
+    assert pull(repo, deadline_s=1) == before
+
+
+def test_a_commit_that_was_not_remembered_is_not_served_without_the_hub(hub: HubStandIn, repo: str) -> None:
+    pull(repo)
+    hub.fail("", status=503, times=None)
+    with pytest.raises(StartupError, match="did not deliver"):
+        pull(repo, deadline_s=1)
 
 
 def test_a_missing_repo_is_refused_at_once(hub: HubStandIn) -> None:
@@ -217,12 +240,13 @@ def test_model_id_that_is_no_id_and_no_folder_is_refused(model_id: str) -> None:
 
 
 def test_a_damaged_cache_without_the_hub_is_not_served(hub: HubStandIn, repo: str) -> None:
-    folder = pull(repo).folder
-    (folder / "model.safetensors").resolve().write_bytes(b"rotten")
+    snapshot = pull(repo)
+    remember(snapshot, "main")
+    (snapshot.folder / "model.safetensors").resolve().write_bytes(b"rotten")
     hub.stop()
     try:
         with pytest.raises(StartupError, match="did not deliver"):
             pull(repo, deadline_s=1)
     finally:
         hub.start()
-    shutil.rmtree(folder)
+    shutil.rmtree(snapshot.folder)
