@@ -1,5 +1,6 @@
 """Finds the OpenVINO graphs of a model: shipped in its repo, cached, or converted on first use."""
 
+import atexit
 import errno
 import hashlib
 import logging
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,11 +65,11 @@ def locate(artefact: Artefact) -> Located:
             f"{artefact.model_id} ships no OpenVINO graphs, and torch, which makes them, is not installed. Add them to "
             "the repo with python -m training.export, or install music-genre-service[torch]."
         )
-    cache = _cache(artefact) / _key(artefact)
-    if not cache.is_dir():
-        _convert_into(cache, artefact)
-    tiled = TiledGraphs.inside(cache)
-    return Located(tiled if tiled.encoder.is_file() else WholeGraph.inside(cache), "float32")
+    folder = _cache(artefact) / _key(artefact)
+    if not folder.is_dir():
+        _convert_into(folder, artefact)
+    tiled = TiledGraphs.inside(folder)
+    return Located(tiled if tiled.encoder.is_file() else WholeGraph.inside(folder), "float32")
 
 
 def _verify(artefact: Artefact, graphs: Graphs) -> None:
@@ -95,16 +97,33 @@ def _key(artefact: Artefact) -> str:
 
 def _cache(artefact: Artefact) -> Path:
     """The folder beside the Hub client's cache; without room or rights there, one for this process alone."""
-    cache = Path(constants.HF_HOME) / "music-genre"
+    shared = Path(constants.HF_HOME) / "music-genre"
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=cache).close()
-        if not (cache / _key(artefact)).exists() and shutil.disk_usage(cache).free < _most_bytes(artefact):
+        shared.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=shared).close()
+        if not (shared / _key(artefact)).exists() and shutil.disk_usage(shared).free < _most_bytes(artefact):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
         logger.warning("HF_HOME cannot be written or is full: the graphs are converted anew at each start.")
-        return Path(tempfile.mkdtemp(prefix="music-genre-graph-"))
-    return cache
+        return _own_folder(_key(artefact))
+    return shared
+
+
+def _own_folder(key: str) -> Path:
+    """The folder of this process, without the graphs of other models than that of the key: it may lie in memory."""
+    folder = _make_own_folder()
+    for other in folder.iterdir():
+        if other.name != key:
+            # What an engine has open stays until that is closed.
+            shutil.rmtree(other)
+    return folder
+
+
+@cache
+def _make_own_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="music-genre-graph-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _most_bytes(artefact: Artefact) -> int:
@@ -112,17 +131,17 @@ def _most_bytes(artefact: Artefact) -> int:
     return 2 * sum(path.stat().st_size for path in artefact.folder.glob("*.safetensors"))
 
 
-def _convert_into(cache: Path, artefact: Artefact) -> None:
+def _convert_into(target: Path, artefact: Artefact) -> None:
     """Convert beside the cache, then rename: no process ever reads half a graph, and of two the first wins."""
     logger.info("converting the model to OpenVINO graphs, once")
-    with tempfile.TemporaryDirectory(dir=cache.parent, prefix="converting-") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="converting-") as folder:
         made = Path(folder, "graphs")
         made.mkdir()
         _run(artefact, made)
         try:
-            made.rename(cache)
+            made.rename(target)
         except OSError:
-            if not cache.is_dir():
+            if not target.is_dir():
                 raise
 
 

@@ -79,6 +79,18 @@ def test_a_model_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.thorough
+def test_without_a_cache_the_graphs_of_one_model_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").touch()
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    first, second = (artefact_of(tmp_path / name, KINDS["hubert"]()) for name in ("first", "second"))
+    left = locate(first).graphs.files[0].parent
+    graphs = locate(second).graphs
+    assert graphs.files[0].is_file()
+    assert list(left.parent.iterdir()) == [graphs.files[0].parent]
+    assert locate(second).graphs == graphs
+
+
+@pytest.mark.thorough
 def test_graphs_in_the_repo_are_used_as_they_are(tmp_path: Path) -> None:
     artefact = artefact_of(tmp_path, KINDS["hubert"]())
     made = locate(artefact).graphs
