@@ -22,6 +22,7 @@ RESAMPLER_MARGIN_S = 0.05
 _MAX_AMPLITUDE = 1e6
 # A sample so close to full scale, or to the loudest one, stands at the end of a scale.
 _FULL_SCALE = 0.999
+_NEARLY_FULL = 0.99
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,15 @@ def _clipped(channels: Channels, loudest: float) -> float:
     """The share of samples at the end of the scale whose neighbour is there too."""
     if not loudest or channels.shape[1] < 2:
         return 0.0
-    at_ends = (np.abs(channel) >= _FULL_SCALE * loudest for channel in channels)
-    return float(np.mean([(at_end[1:] & at_end[:-1]).mean() for at_end in at_ends]))
+    return float(np.mean([_clipped_share(np.abs(channel), loudest) for channel in channels]))
+
+
+def _clipped_share(magnitudes: Waveform, loudest: float) -> float:
+    at_end = magnitudes >= _FULL_SCALE * loudest
+    count = np.count_nonzero(at_end)
+    # A clean tone is often at its peak, but still more often a little below.
+    is_tone = np.count_nonzero(magnitudes >= _NEARLY_FULL * loudest) - count > count
+    return 0.0 if is_tone else float((at_end[1:] & at_end[:-1]).mean())
 
 
 def _take(blocks: Iterator[Block], duration_s: float) -> Iterator[Block]:
