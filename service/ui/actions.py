@@ -3,8 +3,9 @@
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +15,7 @@ from service.classification.classifier import Classifier
 from service.errors import NotReady, ServiceError
 from service.schemas import Classification, Span
 from service.ui.hardening.uploads import upload_dir
-from service.ui.session import PartialAnswer, QueuedUpdate, WaitingLine, listen
+from service.ui.session import PartialAnswer, QueuedUpdate, Turn, WaitingLine, listen
 from service.ui.views import alike, answer, multi_upload, results_table, timeline, wording
 from service.ui.views import spectrogram as inside
 from service.ui.views.alike import Recording
@@ -26,6 +27,15 @@ _MAX_PARTS = 200
 _INTERVAL_S = 0.5
 
 
+@dataclass
+class Latest:
+    """The final answer that the page shows. is_kept: whether it is among the results of the visit."""
+
+    name: str
+    classification: Classification
+    is_kept: bool = False
+
+
 class Actions:
     """Actions of one page, shared by its visitors."""
 
@@ -34,41 +44,50 @@ class Actions:
         self._pictures = Pictures()
         self._line = WaitingLine()
 
-    async def classify(self, path: str | None) -> AsyncIterator[tuple[Any, ...]]:
-        """Yields (notice, answer, scores, timeline, latest), the last one only with the final answer."""
-        nothing = gr.HTML(visible=False), gr.Label(visible=False), gr.HTML(visible=False), None
+    async def classify(self, path: str | None, turn: Turn) -> AsyncIterator[tuple[Any, ...]]:
+        """Yields (notice, answer, scores, timeline, the place to look inside, latest), the last one only with the final
+        answer. Ends early where the visitor has gone on to another recording."""
+        async with aclosing(turn.take(self._classify(path))) as updates:
+            async for update in updates:
+                yield update
+
+    async def _classify(self, path: str | None) -> AsyncGenerator[tuple[Any, ...]]:
+        nothing = gr.HTML(visible=False), gr.Label(visible=False), gr.HTML(visible=False), gr.Accordion(visible=False)
         try:
             with self._opened(path) as (name, file):
-                yield _say("Listening ..."), *nothing
+                yield _say("Listening ..."), *nothing, None
                 async with aclosing(listen(self._classifier, file, self._line)) as updates:
                     async for update in updates:
                         yield await self._show(update, name)
         except _Trouble as trouble:
-            yield _say(str(trouble), alert=True), *nothing
+            yield _say(str(trouble), alert=True), *nothing, None
 
     async def _show(self, update: QueuedUpdate | PartialAnswer, name: str) -> tuple[Any, ...]:
         if isinstance(update, QueuedUpdate):
-            return _say(update.words), gr.skip(), gr.skip(), gr.skip(), None
+            return _say(update.words), gr.skip(), gr.skip(), gr.skip(), gr.skip(), None
         classification = update.answer
         picture = await self._pictures.draw(timeline.render, classification, update.peaks)
-        bars = {score.label: round(score.score, 4) for score in classification.scores}
+        bars = {score.label: wording.bar(score.score) for score in classification.scores}
         so_far = None if update.finished else f"Heard {update.done} of {update.total} parts."
         return (
             gr.HTML(visible=False) if so_far is None else _say(f"Listening: {update.done} of {update.total} parts ..."),
             gr.HTML(answer.render(classification, progress=so_far), visible=True),
             gr.Label(bars, visible=True),
             gr.HTML(picture, visible=True),
-            (name, classification) if update.finished else None,
+            gr.skip(),
+            Latest(name, classification) if update.finished else None,
         )
 
     def remember(
-        self, latest: tuple[str, Classification] | None, results: list[Recording]
+        self, latest: Latest | None, results: list[Recording]
     ) -> tuple[list[Recording], Any, Any, Any, Any, Any]:
         """After `classify`: (results, table, downloads, parts to look into, genres to look for, the place to look)."""
-        if latest is None:
-            return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Accordion(visible=False)
-        name, classification = latest
-        _append(results, alike.classified(_next_number(results), name, classification))
+        # What the visitor has gone on from ends, too, maybe when the next answer is there.
+        if latest is None or latest.is_kept:
+            return results, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        latest.is_kept = True
+        classification = latest.classification
+        _append(results, alike.classified(_next_number(results), latest.name, classification))
         spans = (classification.timeline or [])[:_MAX_PARTS]
         parts = [
             (f"{wording.clock(span.start_s)} {span.genre} {wording.percent(span.confidence)}", span.start_s)

@@ -12,6 +12,7 @@ from service.ui.actions import Actions
 from service.ui.examples import as_upload, examples
 from service.ui.hardening.patches import refuse_urls
 from service.ui.hardening.uploads import KEPT_S, upload_dir
+from service.ui.session import Turn
 from service.ui.views import multi_upload, results_table, snippets, wording
 
 _TITLE = "Music genre"
@@ -95,7 +96,7 @@ def _visit() -> _Visit:
 
 
 def _one_recording(actions: Actions, visit: _Visit) -> None:
-    latest = gr.State(None, time_to_live=_VISIT_S)
+    latest, turn = gr.State(None, time_to_live=_VISIT_S), gr.State(Turn(), time_to_live=_VISIT_S)
     with gr.Row():
         with gr.Column(min_width=320):
             recorder = _recorder()
@@ -105,9 +106,9 @@ def _one_recording(actions: Actions, visit: _Visit) -> None:
             scores = gr.Label(label="All genres", visible=False, show_heading=False)
     sections = gr.HTML(visible=False, js_on_load=scripts.TIMELINE)
     inside = _inside()
-    shown = [notice, answer, scores, sections, latest]
+    shown = [notice, answer, scores, sections, inside.place, latest]
     remembered = [visit.results, visit.table, visit.downloads, inside.part, inside.genre, inside.place]
-    for classified in _classify(actions, recorder, shown):
+    for classified in _classify(actions, recorder, turn, shown):
         kept = classified.then(actions.remember, [latest, visit.results], remembered, **_QUIET)
         kept.then(lambda: [gr.HTML(visible=False)] * 2, None, [inside.spectrogram, inside.evidence], **_QUIET)
         kept.then(actions.alike, visit.results, visit.alike, **_QUIET)
@@ -155,16 +156,16 @@ def _inside() -> _Inside:
     return _Inside(place, part, genre, show_sound, ask_seconds, spectrogram, evidence)
 
 
-def _classify(actions: Actions, recorder: _Recorder, shown: list[Any]) -> list[Dependency]:
-    """Classify when asked, and after an example or a video file was chosen."""
+def _classify(actions: Actions, recorder: _Recorder, turn: gr.State, shown: list[Any]) -> list[Dependency]:
+    """Classify when asked, and after an example or a video file was chosen; what is listened to then has an end."""
     audio, files = recorder.audio, list(examples().values())
     asked = gr.on(
         [recorder.button.click, audio.input],
         actions.classify,
-        audio,
+        [audio, turn],
         shown,
         api_name="classify",
-        trigger_mode="once",
+        trigger_mode="multiple",
         **_LISTENS,
     )
     picked = recorder.examples.click(
@@ -172,7 +173,8 @@ def _classify(actions: Actions, recorder: _Recorder, shown: list[Any]) -> list[D
     )
     uploaded = recorder.other.upload(lambda path: path, recorder.other, audio, **_QUIET)
     chosen = [
-        event.then(actions.classify, audio, shown, api_visibility="private", **_LISTENS) for event in (picked, uploaded)
+        event.then(actions.classify, [audio, turn], shown, api_visibility="private", **_LISTENS)
+        for event in (picked, uploaded)
     ]
     return [asked, *chosen]
 

@@ -1,10 +1,10 @@
-"""Classifies one recording of the page: waits for its turn, then reports partial answers."""
+"""Classifies one recording of the page: waits in line, then reports partial answers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from service.classification.classifier import ClassificationProgress, Classifier
 from service.errors import AudioTooLong, ModelLoading, Overloaded
 from service.schemas import Classification
 from service.ui.views.timeline import Peaks, peaks_of
+
+T = TypeVar("T")
 
 LISTENERS = 8
 
@@ -43,6 +45,33 @@ class PartialAnswer:
         return self.done == self.total
 
 
+class Turn:
+    """A visitor's turns at one view of a recording: what began last fills it, and ends what began before."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    async def take(self, updates: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        """The updates until another takes its turn. They begin where those before have ended: none comes late."""
+        self._over.set()
+        over = self._over = asyncio.Event()
+        async with self._lock, aclosing(updates):
+            is_over = asyncio.create_task(over.wait())
+            try:
+                while not over.is_set():
+                    update = asyncio.ensure_future(anext(updates, None))
+                    try:
+                        await asyncio.wait({update, is_over}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        await _cancelled(update)
+                    if update.cancelled() or (latest := update.result()) is None:
+                        return
+                    yield latest
+            finally:
+                is_over.cancel()
+
+
 class WaitingLine:
     """Visitors in the order in which they came; the first `LISTENERS` are listened to. For the event loop only."""
 
@@ -60,12 +89,18 @@ class WaitingLine:
             self._visitors.remove(visitor)
 
 
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancel a task, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
 async def listen(
     classifier: Classifier, file: BinaryIO, line: WaitingLine
 ) -> AsyncGenerator[QueuedUpdate | PartialAnswer]:
     """The whole recording with its timeline; where that would take too long, windows spread over it.
 
-    Waits for its turn in `line`, then some minutes while the model loads or the queue is full. Raises what
+    Waits in `line`, then some minutes while the model loads or the queue is full. Raises what
     `Classifier.classify` raises.
     """
     with line.place() as ahead:
@@ -140,5 +175,4 @@ async def _listen(classifier: Classifier, file: BinaryIO, *, timeline: bool) -> 
         yield PartialAnswer(answer, np.concatenate(outline), newest.total, newest.total)
     finally:
         # A visitor who leaves stops the work; the file must outlive it.
-        work.cancel()
-        await asyncio.wait({work})
+        await _cancelled(work)

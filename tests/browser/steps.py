@@ -46,6 +46,13 @@ def panel(page: Page) -> Locator:
     return page.locator("[role=tabpanel]:visible").last
 
 
+def download(page: Page, format: str) -> str:
+    """The results of the visit, of the tab that compares them."""
+    with page.expect_download() as started:
+        page.get_by_role("link", name=f"Download {format}").click()
+    return Path(started.value.path()).read_text()
+
+
 def screenshot(page: Page, name: str) -> None:
     """Kept in runs/browser."""
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

@@ -5,10 +5,10 @@ import io
 import json
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from service.ui.examples import examples
-from tests.browser.steps import answer, example, panel, screenshot, tab, walk_to
+from tests.browser.steps import answer, download, example, panel, screenshot, tab, walk_to
 from tests.conftest import GENRES
 
 
@@ -29,13 +29,13 @@ def test_a_batch_fills_the_table_that_can_be_downloaded(page: Page, tmp_path: Pa
     for name in ("blues.1000000.mp3", "disco.mp3", "pop.mp3", "rock.mp3", "broken.mp3"):
         expect(table).to_contain_text(name)
     screenshot(page, "batch")
-    results = json.loads(download(page.get_by_role("link", name="Download JSON"), page))
+    results = json.loads(download(page, "JSON"))
     assert [row["file"] for row in results][1:4] == ["disco.mp3", "pop.mp3", "rock.mp3"]
     assert all(row["genre"] in GENRES for row in results[:4])
     assert results[5]["decision"].startswith("This file could not be sent")
     assert results[4]["genre"] == ""
     assert "not a recording" in results[4]["decision"]
-    rows = list(csv.DictReader(io.StringIO(download(page.get_by_role("link", name="Download CSV"), page))))
+    rows = list(csv.DictReader(io.StringIO(download(page, "CSV"))))
     assert [row["genre"] for row in rows] == [row["genre"] for row in results]
     assert not rows[4]["file"].startswith("=")
 
@@ -64,9 +64,3 @@ def test_map_of_alike_recordings_is_reached_with_the_keyboard(page: Page, tmp_pa
     answer(page)
     tab(page, "Compare")
     expect(section.get_by_role("heading")).to_contain_text("Most like jazz")
-
-
-def download(link: Locator, page: Page) -> str:
-    with page.expect_download() as started:
-        link.click()
-    return Path(started.value.path()).read_text()

@@ -1,5 +1,6 @@
 """The page as its visitors use it."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import alert, answer, example, panel, player, screenshot, tab, upload, walk_to
+from tests.browser.steps import alert, answer, download, example, panel, player, screenshot, tab, upload, walk_to
 from tests.conftest import GENRES
 from tests.support.audio_files import encode, sweep
 
@@ -121,6 +122,29 @@ def test_a_visitor_who_leaves_stops_the_listening(page: Page, url: str, song: Pa
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert metric(url, "genre_predictions_total") == before
+
+
+def test_the_answer_is_that_of_the_recording_in_the_player(page: Page, url: str, song: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.wav"
+    short.write_bytes(encode(sweep(5), "wav"))
+    listening = page.get_by_role("status").filter(has_text=parts(url))
+    upload(page, song)
+    expect(listening).to_be_visible()
+    page.locator("#recording").get_by_label("Clear").first.click()
+    expect(alert(page)).to_contain_text("Choose a recording first")
+    upload(page, short)
+    expect(answer(page)).to_contain_text("Listened to 0:05 of 0:05.")
+    page.locator("#recording").get_by_label("Clear").first.click()
+    upload(page, song)
+    expect(listening).to_be_visible()
+    example(page, "jazz")
+    expect(answer(page)).to_contain_text("Listened to 0:08 of 0:08.")
+    # What was given up adds nothing later.
+    expect(listening).to_have_count(0)
+    page.wait_for_timeout(3_000)
+    expect(answer(page)).to_contain_text("Listened to 0:08 of 0:08.")
+    tab(page, "Compare")
+    assert [row["file"] for row in json.loads(download(page, "JSON"))] == ["short.wav", "jazz.1000000.mp3"]
 
 
 def parts(url: str) -> str:

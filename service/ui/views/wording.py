@@ -63,6 +63,11 @@ def percent(share: float) -> str:
     return f"{min(round(share * 100), 99) if share < 1 else 100} %"
 
 
+def bar(share: float) -> float:
+    """A share for Gradio's bars, which round to whole percents by themselves: no certainty becomes 100 %."""
+    return min(round(share, 4), 0.99) if share < 1 else 1.0
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds, as players show them: 75 is 1:15."""
     whole = round(seconds)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from service.classification.admission import Admission
 from service.classification.classifier import Classifier
 from service.inference.backend import Outputs, Windows
-from service.ui.session import LISTENERS, PartialAnswer, QueuedUpdate, WaitingLine, listen
+from service.ui.session import LISTENERS, PartialAnswer, QueuedUpdate, Turn, WaitingLine, listen
 from tests.service.classification.test_classifier import FixedBackend, classifier
 from tests.support.audio_files import Waveform, encode, sweep
 
@@ -95,3 +96,39 @@ def test_upload_is_read_no_further_after_its_visitor_left() -> None:
 
     asyncio.run(leave())
     assert backend.computed < 20
+
+
+def test_a_new_turn_begins_where_the_one_before_has_ended() -> None:
+    ended: list[str] = []
+
+    async def updates(name: str, count: int) -> AsyncGenerator[str]:
+        try:
+            for number in range(count):
+                yield f"{name}{number}"
+            if name == "a":
+                await asyncio.sleep(600)
+        finally:
+            # What ends takes its time, in which nobody else fills the view.
+            await asyncio.sleep(0.05)
+            ended.append(name)
+
+    async def visit() -> list[str]:
+        turn, shown = Turn(), []
+
+        async def show(name: str) -> None:
+            async for update in turn.take(updates(name, 2)):
+                assert name == "a" or ended
+                shown.append(update)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(show("a"))
+            while len(shown) < 2:
+                await asyncio.sleep(0)
+            # The one in the middle never gets its turn.
+            tasks.create_task(show("b"))
+            await asyncio.sleep(0)
+            tasks.create_task(show("c"))
+        return shown
+
+    assert asyncio.run(asyncio.wait_for(visit(), 60)) == ["a0", "a1", "c0", "c1"]
+    assert ended == ["a", "c"]
