@@ -5,8 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -85,6 +88,44 @@ def test_a_recording_comes_from_standard_input(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(MP3)))
     assert main(["classify", "-", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "-"
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_recording_comes_out_of_a_pipe(name: str, song: str) -> None:
+    command = [sys.executable, "-m", "service.cli", "classify", name, "--json"]
+    result = subprocess.run(command, input=MP3, capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert json.loads(result.stdout)["duration_s"] == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_recording_out_of_a_pipe_is_sent_again_to_a_busy_service(
+    song: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Busy(BaseHTTPRequestHandler):
+        bodies: ClassVar[list[bytes]] = []
+
+        def do_POST(self) -> None:
+            self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = b'{"detail": "busy"}' if len(self.bodies) == 1 else b'{"genre": "jazz"}'
+            self.send_response(429 if len(self.bodies) == 1 else 200)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    reader, writer = os.pipe()
+    os.write(writer, MP3)
+    os.close(writer)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server, open(reader) as stdin:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["classify", "-", "--json", "--url", f"http://127.0.0.1:{server.server_port}"]) == 0
+        server.shutdown()
+    assert json.loads(capsys.readouterr().out)["genre"] == "jazz"
+    assert [MP3 in body for body in Busy.bodies] == [True, True]
 
 
 def test_a_reader_that_has_enough_is_no_error(song: str) -> None:
