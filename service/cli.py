@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import time
 from contextlib import ExitStack
+from io import TextIOWrapper
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -27,7 +29,10 @@ Answer = dict[str, Any]
 
 
 class ClientError(Exception):
-    """A recording that got no answer. problem: what the service said, as problem+json, if it said anything."""
+    """A recording that got no answer, or a setting that cannot be used.
+
+    problem: what the service said, as problem+json, if it said anything.
+    """
 
     def __init__(self, message: str, problem: Answer | None = None) -> None:
         super().__init__(message)
@@ -37,19 +42,26 @@ class ClientError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 when all recordings are classified, 1 when one is not, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Not every terminal has the letters of all names, or the bars.
+        sys.stdout.reconfigure(errors="replace")
     failed = False
     query = {"top_k": options.top_k, "timeline": options.timeline or None}
+    query = {name: value for name, value in query.items() if value is not None}
     try:
-        with httpx2.Client(base_url=options.url, headers=_headers(), timeout=_TIMEOUT_S) as client:
+        with _client(options.url) as client:
             for path in options.files:
                 try:
-                    answer = _classify(client, path, {name: value for name, value in query.items() if value})
+                    answer = _classify(client, path, query)
                 except ClientError as error:
                     failed = True
                     _tell(path, error, as_json=options.json)
                 else:
                     sys.stdout.write(f"{_line(path, answer) if options.json else _text(path, answer)}\n")
                     sys.stdout.flush()
+    except ClientError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -77,9 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _headers() -> dict[str, str]:
+def _client(url: str) -> httpx2.Client:
+    """A client of the service. Raises ClientError when the address or the key cannot be used."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    if not re.fullmatch("[!-~]*", key):
+        raise ClientError(f"{KEY_VARIABLE} holds characters that no key has.")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        return httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S)
+    except httpx2.InvalidURL as error:
+        raise ClientError(f"{url} is no address of a service. Name one with --url.") from error
 
 
 def _classify(client: httpx2.Client, path: str, query: dict[str, Any]) -> Answer:

@@ -82,6 +82,40 @@ def test_unreachable_service_is_one_line(url: str, song: str, capsys: pytest.Cap
     assert "Start one, or name it with --url." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        (KEY_VARIABLE, "schlüssel", f"{KEY_VARIABLE} holds characters that no key has."),
+        (KEY_VARIABLE, "two words", f"{KEY_VARIABLE} holds characters that no key has."),
+        (URL_VARIABLE, "http://[::1", "http://[::1 is no address of a service. Name one with --url."),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_one_line(
+    variable: str,
+    value: str,
+    message: str,
+    song: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["classify", song]) == 1
+    assert capsys.readouterr().err == f"{message}\n"
+
+
+def test_a_terminal_that_lacks_letters_shows_question_marks(song: str) -> None:
+    command = [sys.executable, "-m", "service.cli", "classify", song]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.startswith("söng.mp3: ".encode("latin-1"))
+
+
+def test_no_genres_at_all_are_refused_by_the_service(song: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", song, "--top_k", "0"]) == 1
+    assert "top_k" in capsys.readouterr().err
+
+
 def test_a_recording_comes_from_standard_input(
     song: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
