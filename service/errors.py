@@ -202,6 +202,17 @@ class InternalError(ServiceError):
         super().__init__(detail)
 
 
+FAULTS: tuple[type[ServiceError], ...] = (
+    InternalError,
+    NonFiniteScores,
+    StorageFull,
+    DeadlineExceeded,
+    TooManyConnections,
+)
+"""What clients suffer through the service's fault and cannot mend; alerts ask for these. States that pass, such as
+ModelLoading, are none: probes meet them as well."""
+
+
 class StartupError(Exception):
     """The service cannot start. The message is one line: what is wrong and what to do about it."""
 

@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from service.audio import WARNING_CODES
+from service.errors import FAULTS
 from service.metrics.recent import RecentAnswers
 from service.model.artefact import Artefact
 from service.runtime.stages import Stage
@@ -57,6 +58,8 @@ class Metrics:
             buckets=_LATENCIES_S,
         )
         self.rejected = counter("genre_rejected_total", "Requests refused or failed, by problem type.", ["reason"])
+        for fault in FAULTS:
+            self.rejected.labels(fault.type)
         self.decoder_restarts = counter(
             "genre_decoder_restarts_total",
             "Decoder processes lost: failed on a file, ended as they overran their request, or killed from outside.",

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import yaml
 
+from service.errors import FAULTS
 from service.metrics import Metrics
 from service.metrics.recent import MIN_ANSWERS
 from service.model.serving_file import Reference
@@ -66,6 +67,11 @@ def test_every_alert_has_a_paragraph_in_the_runbook() -> None:
     assert [rule["alert"] for rule in alerts] == headings
     for rule in alerts:
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+def test_alerts_ask_for_every_fault() -> None:
+    asked = re.findall(r'genre_rejected_total\{reason=~"([^"]+)"', _RULES.read_text())
+    assert {frozenset(reasons.split("|")) for reasons in asked} == {frozenset(fault.type for fault in FAULTS)}
 
 
 @_DEBIAN
