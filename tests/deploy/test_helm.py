@@ -169,6 +169,14 @@ def test_keys_are_files_of_secrets() -> None:
         assert "subPath" not in mounts[folder]
 
 
+def test_notes_ask_with_a_key_where_there_are_keys() -> None:
+    notes = [
+        helm("install", "genre", str(CHART), "--dry-run=client", "--set", f"settings.MODEL_ID=you/genre{more}")
+        for more in ("", ",secrets.apiKeys.name=genre-keys")
+    ]
+    assert ["Authorization: Bearer" in note.partition("NOTES:")[2] for note in notes] == [False, True]
+
+
 def test_cache_of_one_pod_is_never_shared_by_two() -> None:
     alone = "cache.persistent=true,cache.accessMode=ReadWriteOnce"
     deployment = one(render("--set", f"{alone},replicas=1"), "Deployment")
@@ -177,6 +185,17 @@ def test_cache_of_one_pod_is_never_shared_by_two() -> None:
         with pytest.raises(subprocess.CalledProcessError) as error:
             render("--set", f"{alone},{more}")
         assert "ReadWriteOnce serves one replica only" in error.value.stderr
+
+
+def test_training_s_output_on_one_node_is_never_served_by_two_pods() -> None:
+    alone = "settings.MODEL_ID=/runs/gtzan/model,runs.accessMode=ReadWriteOnce"
+    deployment = one(render("--set", f"{alone},replicas=1"), "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        render("--set", f"{alone},replicas=2")
+    assert "ReadWriteOnce serves one replica only" in error.value.stderr
+    # A model of the Hub leaves the claim to training.
+    render("--set", "training.enabled=true,runs.accessMode=ReadWriteOnce,replicas=2")
 
 
 def test_scaler_alone_says_how_many_replicas_there_are() -> None:

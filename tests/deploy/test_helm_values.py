@@ -100,6 +100,7 @@ def test_examples_pass_the_schema(values: Path) -> None:
         {"settings": {"MODEL_ID": "you/genre", "DRAIN_TIMEOUT_S": "30"}},
         {"settings": {"MODEL_ID": "you/genre", "LOG_LEVEL": "LOUD"}},
         {"settings": {"MODEL_ID": "you/genre"}, "replica": 3},
+        {"settings": {"MODEL_ID": "you/genre"}, "metrics": {"port": 8000}},
         {"settings": {"MODEL_ID": "you/genre"}, "autoscaling": {"by": "memory"}},
         {"settings": {"MODEL_ID": "you/genre"}, "ingress": {"hosts": ["https://genre.example.com"]}},
         {"settings": {"MODEL_ID": "you/genre"}, "ingress": {"annotations": {"proxy-body-size": 50}}},

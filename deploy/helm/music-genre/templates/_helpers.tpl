@@ -128,9 +128,11 @@ affinity:
 {{- and .Values.serve (hasPrefix "/runs/" (.Values.settings.MODEL_ID | default "")) -}}
 {{- end -}}
 
-{{/* "true" when one pod alone may use the cache. */}}
+{{/* "true" when one pod alone may use a claim of the service: its cache, or the output of training. */}}
 {{- define "music-genre.isAlone" -}}
-{{- and (include "music-genre.cacheClaim" . | empty | not) (eq .Values.cache.accessMode "ReadWriteOnce") -}}
+{{- $cache := and (include "music-genre.cacheClaim" . | empty | not) (eq .Values.cache.accessMode "ReadWriteOnce") -}}
+{{- $runs := and (eq (include "music-genre.servesRuns" .) "true") (eq .Values.runs.accessMode "ReadWriteOnce") -}}
+{{- or $cache $runs -}}
 {{- end -}}
 
 {{/* A claim: (list $ suffix values). */}}
