@@ -34,7 +34,7 @@ from service.middleware.form_charset import FormCharsetMiddleware
 from service.middleware.methods import MethodsMiddleware
 from service.middleware.metrics_port import MetricsPortMiddleware
 from service.middleware.paths import OPERATIONAL_PATHS, is_below
-from service.middleware.request_log import RequestLogMiddleware
+from service.middleware.request_log import RequestLogMiddleware, UnforeseenErrorMiddleware
 from service.middleware.root_path import RootPathMiddleware
 from service.middleware.security_headers import DOCS_FILES, SecurityHeadersMiddleware
 from service.middleware.streaming import StreamingMiddleware
@@ -161,6 +161,7 @@ def _middleware(settings: Settings, metrics: Metrics, keys: KeyRing, drain: Drai
             # Of a page on the internet that calls a service in the visitor's network.
             allow_private_network=True,
         ),
+        Middleware(UnforeseenErrorMiddleware),
         Middleware(MethodsMiddleware),
         Middleware(MetricsPortMiddleware, port=settings.metrics_port) if settings.metrics_port else None,
         Middleware(DrainMiddleware, drain=drain),

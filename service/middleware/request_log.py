@@ -1,4 +1,4 @@
-"""Writes one log line and the HTTP metrics of every request."""
+"""Writes one log line and the HTTP metrics of every request, and answers unforeseen errors."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestLogMiddleware:
-    """Logs and counts every request, and every refusal by its type. An unforeseen exception becomes a logged 500.
+    """Logs and counts every request, and every refusal by its type.
 
     page: the path of the page, whose requests share one route label.
     """
@@ -41,11 +41,6 @@ class RequestLogMiddleware:
 
         try:
             await self.app(scope, receive, send_noting_status)
-        except Exception:
-            logger.exception("unforeseen error")
-            if status:
-                raise
-            await problems.internal_error()(scope, receive, send_noting_status)
         finally:
             route = self.page if is_page else getattr(scope.get("route"), "path", None) or "unmatched"
             self._record(scope, route, status, time.perf_counter() - started)
@@ -65,3 +60,31 @@ class RequestLogMiddleware:
                 "duration_ms": round(elapsed_s * 1e3, 1),
             },
         )
+
+
+class UnforeseenErrorMiddleware:
+    """Makes an unforeseen exception a logged 500, unless the answer has begun.
+
+    It stands apart from the request log, as that surrounds the CORS policy, which must see this answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        has_begun = False
+
+        async def send_noting_begin(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noting_begin)
+        except Exception:
+            logger.exception("unforeseen error")
+            if has_begun:
+                raise
+            await problems.internal_error()(scope, receive, send)

@@ -26,6 +26,22 @@ def test_other_origins_are_let_in_only_when_set(model_folder: Path, client: Test
     assert TestClient(app).get("/model", headers={"Origin": "https://b.example"}).headers["access-control-allow-origin"]
 
 
+def test_an_unforeseen_error_can_be_read_by_an_allowed_origin(model_folder: Path) -> None:
+    settings = Settings(model_id=str(model_folder), cors_origins="https://app.example", page=False)
+    app = create_app(settings, on_startup_failure=lambda: None)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("unforeseen")
+
+    response = TestClient(app).get("/broken", headers={"Origin": "https://app.example"})
+    expect_problem(response, 500, "internal-error")
+    assert response.headers["access-control-allow-origin"] == "https://app.example"
+    metrics = app.state.metrics.render().decode()
+    assert 'genre_http_requests_total{method="GET",route="/broken",status="500"} 1.0' in metrics
+    assert 'genre_rejected_total{reason="internal-error"} 1.0' in metrics
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/livez"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/nothing"), ("POST", "/classify"),
