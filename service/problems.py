@@ -1,6 +1,8 @@
 """Turns errors into answers: application/problem+json (RFC 9457), with the request id and nothing internal."""
 
+from contextvars import Context
 from typing import Any
+from uuid import uuid4
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
@@ -67,6 +69,19 @@ def problem(error: ServiceError) -> ProblemResponse:
     response = ProblemResponse(describe(error), headers)
     response.error_type = type(error)
     return response
+
+
+def connection_problem(error: ServiceError) -> ProblemResponse:
+    """The answer to what never became a request: it has an id of its own, where a request brings one."""
+
+    def answer() -> ProblemResponse:
+        correlation_id.set(uuid4().hex)
+        response = problem(error)
+        response.headers["X-Request-ID"] = correlation_id.get() or ""
+        return response
+
+    # The current context may be that of the request before on the same connection.
+    return Context().run(answer)
 
 
 def describe(error: ServiceError) -> Problem:

@@ -1,7 +1,6 @@
 """uvicorn server with a connection limit, timeouts for slow and idle clients, and a drain before shutdown."""
 
 import asyncio
-import contextvars
 import logging
 import resource
 import socket
@@ -197,8 +196,7 @@ class PatientProtocol(H11Protocol):
         return True
 
     def _refuse(self, error: ServiceError) -> None:
-        # In a context of its own: the current one may be that of the request before, and know its id.
-        answer = contextvars.Context().run(problems.problem, error)
+        answer = problems.connection_problem(error)
         self.metrics.rejected.labels(error.type).inc()
         add_security_headers(answer.headers)
         answer.headers["Connection"] = "close"

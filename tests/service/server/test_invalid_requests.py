@@ -1,5 +1,7 @@
 """Bytes that are no valid request, against the real process: each is refused."""
 
+import re
+
 import pytest
 
 from tests.service.server.raw_client import BODY, HEAD, PART, connect, exchange, problem, read_answer, sized
@@ -27,6 +29,16 @@ from tests.support.service_process import Service
 )  # fmt: skip
 def test_garbage_is_refused(service: Service, data: bytes) -> None:
     assert problem(exchange(service, data)) == (400, "bad-request")
+
+
+def test_garbage_is_refused_under_an_id_of_its_own(service: Service) -> None:
+    answers = [exchange(service, b"GET /livez\r\n\r\n").decode() for _ in range(2)]
+    in_header, in_body = (
+        [re.findall(pattern, answer) for answer in answers]
+        for pattern in (r"(?i)x-request-id: ([0-9a-f]{32})\r", r'"request_id":"([0-9a-f]{32})"')
+    )
+    assert in_header == in_body
+    assert len(set(sum(in_body, []))) == 2
 
 
 def test_request_smuggling_is_one_request_or_refused(service: Service) -> None:
