@@ -28,15 +28,22 @@ PATH = "/ui"
 # The page keeps so many uploads of the largest size, or as many bytes in smaller ones.
 _KEPT_UPLOADS = 10
 
-_WAITING = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+_HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}
 <meta name="viewport" content="width=device-width"><title>Music genre</title>
-<style>:root { color-scheme: light dark } body { font: 1.2rem system-ui, sans-serif; margin: 20vh auto;
-max-width: 30rem; padding: 0 1rem }</style></head><body><main><h1>What genre is this?</h1>
-<p role="status">The page is getting ready. It appears by itself in a few seconds.</p></main></body></html>"""
+<style>:root {{ color-scheme: light dark }} body {{ font: 1.2rem system-ui, sans-serif; margin: 20vh auto;
+max-width: 30rem; padding: 0 1rem }}</style></head><body><main><h1>What genre is this?</h1>
+<p role="status">{status}</p></main></body></html>"""
+_WAITING = _HTML.format(
+    refresh='<meta http-equiv="refresh" content="1">',
+    status="The page is getting ready. It appears by itself in a few seconds.",
+)
+_BROKEN = _HTML.format(
+    refresh="", status="The page is out of order. The service's log says why. Programs can classify recordings still."
+)
 
 
 class Page:
-    """The ASGI application at `/ui`: a page that refreshes itself until Gradio's application is there."""
+    """The ASGI application at `/ui`: a page that refreshes itself until Gradio's application is there, or cannot be."""
 
     def __init__(self) -> None:
         self.queue_limits: QueueLimits | None = None
@@ -53,7 +60,7 @@ class Page:
         return getattr(self._app, "routes", [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with Gradio's application, or with the waiting page."""
+        """Answer with Gradio's application, or with the page in its place."""
         await self._app(scope, receive, send)
 
     @asynccontextmanager
@@ -72,6 +79,7 @@ class Page:
             self.queue_limits = await _start(gradio_app, stack)
         except Exception:
             logger.exception("The page could not be loaded; the API works without it.")
+            self._app = HTMLResponse(_BROKEN, 503, {"Cache-Control": "no-store"})
             return
         self._app = gradio_app
 
