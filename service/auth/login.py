@@ -50,7 +50,8 @@ def form(request: Request, message: str = "") -> Response:
     # Relative, as a proxy may serve the page under a prefix that only the browser knows.
     path = request.url.path
     action = "login" if path.endswith(("/", "/login")) else f"{path.rpartition('/')[2]}/login"
-    return HTMLResponse(_FORM.format(action=escape(action), message=escape(message)), Unauthorized.status)
+    content = _FORM.format(action=escape(action), message=escape(message))
+    return HTMLResponse(content, Unauthorized.status, {"WWW-Authenticate": "Bearer"})
 
 
 class Login:

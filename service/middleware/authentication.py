@@ -1,7 +1,7 @@
 """Authentication: every path not in `PUBLIC_PATHS` needs an API key, checked before the body is read."""
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import problems
@@ -63,7 +63,8 @@ class AuthenticationMiddleware:
         if what == ("GET", "/logout"):
             return await self.login.log_out(request)
         if login.is_logged_in(request, self.keys):
-            return None
+            return RedirectResponse("./", 303) if what == ("GET", "/login") else None
         if what in {("GET", ""), ("GET", "/"), ("GET", "/login")}:
             return login.form(request)
-        return problems.problem(Unauthorized(f"{_HINT} Browsers log in at {page}."))
+        # Gradio shows this on a page that is open still, and takes it for HTML.
+        return problems.problem(Unauthorized("Your login has ended. Reload this page and log in."))

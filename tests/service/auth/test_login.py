@@ -71,12 +71,14 @@ def test_a_login_opens_the_page_and_not_the_api(client: TestClient) -> None:
     cookie = {"Cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
     assert client.get("/model", headers=cookie).status_code == 401
     assert client.get("/ui/logout").status_code == 303
-    assert client.get("/ui/config").status_code == 401
+    ended = expect_problem(client.get("/ui/config"), 401, "unauthorized", "Your login has ended. Reload this page")
+    # The page shows it as HTML.
+    assert "<" not in ended["detail"]
 
 
 def test_a_browser_is_led_from_the_form_to_the_page(client: TestClient) -> None:
     form = client.get("/ui", headers=HTML)
-    assert form.status_code == 401
+    assert (form.status_code, form.headers["www-authenticate"]) == (401, "Bearer")
     assert re.search('action="([^"]+)"', form.text)[1] == "ui/login"  # type: ignore[index]
     assert 'action="login"' in client.get("/ui/", headers=HTML).text
     failed = client.post("/ui/login", data={"password": WRONG}, headers=HTML)
@@ -92,6 +94,8 @@ def test_a_browser_is_led_from_the_form_to_the_page(client: TestClient) -> None:
     assert "Secure" not in cookie
     assert OTHER not in cookie
     assert "Music genre" in client.get("/ui/", headers=HTML).text
+    again = client.get("/ui/login", headers=HTML)
+    assert (again.status_code, again.headers["location"]) == (303, "./")
 
 
 def test_behind_https_the_cookie_is_secure(app: FastAPI) -> None:
