@@ -1,11 +1,13 @@
 """Answers that are sent line by line while they are computed, as newline-delimited JSON."""
 
 import logging
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import Request
 from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +21,15 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/x-ndjson"
 
 Lines = AsyncGenerator[BaseModel, None]
+
+
+def accepts_lines(request: Request) -> bool:
+    """Whether the client asks for lines. With a quality of 0 it says that it does not take them (RFC 9110, 12.4.2)."""
+    ranges = [parse_options_header(one) for one in request.headers.get("accept", "").split(",")]
+    return any(
+        kind == MEDIA_TYPE.encode() and not re.fullmatch(rb"0(\.0*)?", options.get(b"q", b"1"))
+        for kind, options in ranges
+    )
 
 
 async def answer_in_lines(request: Request, lines: Lines) -> Response:

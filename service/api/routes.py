@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.classifying import REFUSALS, ClassifierDep, cancel_on_disconnect, request_id
-from service.api.lines import MEDIA_TYPE, answer_in_lines
+from service.api.lines import MEDIA_TYPE, accepts_lines, answer_in_lines
 from service.api.recording import REQUEST_BODY, recording
 from service.audio.formats import FORMATS
 from service.classification.classifier import Classifier
@@ -79,7 +79,7 @@ async def classify(
     options: Annotated[ClassifyOptions, Query()],
 ) -> Classification | Response:
     """Tell the genre of a recording; a client that accepts lines gets one a window as it is heard, the answer last."""
-    if MEDIA_TYPE in request.headers.get("accept", ""):
+    if accepts_lines(request):
         return await answer_in_lines(request, _lines(classifier, file, options))
     work = classifier.classify(file, **options.model_dump())
     answer = await cancel_on_disconnect(request, work)

@@ -54,6 +54,20 @@ def lines_of(response: httpx2.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in response.text.splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, application/x-ndjson;q=0", "application/json"),
+        ("application/x-ndjson; q=0.000", "application/json"),
+        ("text/html, Application/X-NDJSON; q=0.5", "application/x-ndjson"),
+    ],
+)
+def test_lines_are_for_those_who_accept_them(accept: str, kind: str, model_folder: Path, backend: GatedBackend) -> None:
+    client = TestClient(gated(model_folder, backend))
+    response = client.post("/classify", files={"file": SONG}, headers={"Accept": accept})
+    assert (response.status_code, response.headers["content-type"]) == (200, kind)
+
+
 def test_windows_come_one_by_one_and_the_usual_answer_last(model_folder: Path, backend: GatedBackend) -> None:
     client = TestClient(gated(model_folder, backend))
     usual = post(client, SONG, timeline=True, top_k=2).json()
