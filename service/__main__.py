@@ -118,6 +118,7 @@ def _sockets(config: "uvicorn.Config", settings: "Settings") -> list[socket.sock
 
 def _where_to_look(settings: "Settings") -> str:
     host = "localhost" if settings.host in {"127.0.0.1", "0.0.0.0", "::"} else settings.host  # noqa: S104 (compared, not bound)
+    host = f"[{host}]" if ":" in host else host
     url = f"http://{host}:{settings.port}{settings.root_path}"
     look = f"Open {url}/ui, or run" if settings.page else "Run"
     return f"Ready. {look}: curl -F file=@song.mp3 {url}/classify   Ctrl-C stops the service."

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.__main__ import _where_to_look
+from service.settings import Settings
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from tests.support.service_process import START_S, Service, Start, environment, publish
@@ -124,6 +126,10 @@ def test_a_text_log_says_where_to_look(model_folder: Path, start: Start) -> None
     assert f"http://localhost:{service.port}/ui" in line
     assert f"curl -F file=@song.mp3 http://localhost:{service.port}/classify" in line
     assert "Ctrl-C" in line
+
+
+def test_an_address_of_ip_6_stands_in_brackets() -> None:
+    assert "http://[::1]:8000/classify" in _where_to_look(Settings(model_id="you/genre", host="::1"))
 
 
 def test_without_a_page_gradio_is_not_imported(running: Service) -> None:
