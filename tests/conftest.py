@@ -1,10 +1,12 @@
 """What all tests share: a Hub on loopback, a closed environment, a tiny random-weight model."""
 
+import inspect
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.support.hub_stand_in import HubStandIn, Token
@@ -28,6 +30,9 @@ LONGEST = (
     "training/test_crossvalidate.py",
 )
 
+# Seconds that a request of a test may wait, unless it says otherwise.
+_PATIENCE_S = 120.0
+
 _SHARED = "MUSIC_GENRE_TESTS_GRAPHS"
 _HUB = pytest.StashKey[HubStandIn]()
 _HOME = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
@@ -35,6 +40,7 @@ _HOME = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the Hub before any test module is imported: its clients read their environment when they are imported."""
+    _be_patient()
     config.stash[_HOME] = home = tempfile.TemporaryDirectory(prefix="music-genre-tests-")
     _share_graphs(Path(home.name))
     config.stash[_HUB] = hub = HubStandIn()
@@ -62,6 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_HUB].stop()
     config.stash[_HOME].cleanup()
+
+
+def _be_patient() -> None:
+    """Raise httpx2's default of five seconds, in which a loaded machine may not answer. All its functions share it."""
+    default = inspect.signature(httpx2.Client).parameters["timeout"].default
+    default.connect = default.read = default.write = default.pool = _PATIENCE_S
 
 
 def _share_graphs(home: Path) -> None:

@@ -102,7 +102,7 @@ def test_datasets_and_transformers_pull_from_it(hub: HubStandIn, tmp_path: Path)
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
@@ -125,6 +125,6 @@ def test_the_command_serves_a_folder(tmp_path: Path) -> None:
         endpoint = process.stdout.readline().strip()
         pulled = snapshot_download("you/model", endpoint=endpoint, cache_dir=tmp_path / "hub", token=False)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
     assert {path: data for path, data in read_files(pulled).items() if path != ".gitattributes"} == FILES

@@ -20,6 +20,7 @@ from service.inference.engine import Engine
 from service.model.artefact import read_artefact
 from service.settings import Settings
 from tests.support.audio_files import encode, sweep
+from tests.support.serving import START_S
 
 MP3 = encode(sweep(3.0), "mp3")
 MAX_UPLOAD_MB = 2.0
@@ -35,7 +36,7 @@ def application(model_id: Path | str, **settings: Any) -> FastAPI:
 
 
 def wait_until_ready(client: TestClient) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + START_S
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, client.get("/readyz").text
         # Seldom, as the model loads in this very process.
@@ -55,7 +56,7 @@ class GatedBackend:
         self.error: Exception | None = None
 
     def infer(self, windows: Windows) -> Outputs:
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.error:
             raise self.error
         row = np.array([0.91] + [0.01] * 9, np.float32)
@@ -70,7 +71,7 @@ class SteppedBackend(GatedBackend):
         self.permits = threading.Semaphore(100)
 
     def infer(self, windows: Windows) -> Outputs:
-        assert self.permits.acquire(timeout=10)
+        assert self.permits.acquire(timeout=60)
         return super().infer(windows)
 
     def hold(self) -> None:
@@ -91,7 +92,7 @@ def gated(model_folder: Path, backend: GatedBackend, **settings: Any) -> FastAPI
 
 async def until_queued(app: FastAPI, audio_s: float) -> None:
     """Wait until so many seconds of audio are admitted and not yet answered."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while _value(app.state.metrics.render().decode(), "genre_queue_audio_seconds") < audio_s:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: str, token: str | None = None, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, token: str | None = None, timeout_s: float = 500) -> subprocess.CompletedProcess[str]:
     """`python -m <arguments>`, to its end, its output captured together."""
     return subprocess.run(
         [sys.executable, "-m", *arguments],

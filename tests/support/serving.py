@@ -13,6 +13,9 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+# The model loads at low priority; pytest ends a test after 600 s.
+START_S = 500
+
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
@@ -21,21 +24,21 @@ def serving(app: FastAPI) -> Iterator[str]:
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + START_S
         while not server.started:
             assert time.monotonic() < deadline
             assert thread.is_alive()
             time.sleep(0.01)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         # One client, and seldom: the model is loaded in this very process.
-        with httpx2.Client() as client:
+        with httpx2.Client(timeout=START_S) as client:
             while client.get(f"{url}/readyz").status_code != 200 or not _has_page(app):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         yield url
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=60)
     assert not thread.is_alive()
 
 

@@ -24,7 +24,7 @@ def app(model_folder: Path) -> FastAPI:
 def running(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app, follow_redirects=False) as client:
         wait_until_ready(client)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + START_S
         while not app.state.page.is_ready:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -27,7 +27,7 @@ class RecordingBackend:
     gate: threading.Event = field(default_factory=threading.Event)
 
     def infer(self, windows: Windows) -> Outputs:
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         self.order += [float(window[0]) for window in windows]
         self.batches.append(len(windows))
         return Outputs(np.eye(2, dtype=np.float32)[np.zeros(len(windows), np.int64)])
@@ -147,10 +147,10 @@ def test_windows_of_several_requests_are_computed_together(artefact: Artefact, b
 
 
 def test_a_batch_that_is_full_does_not_wait(artefact: Artefact, backend: RecordingBackend) -> None:
-    engine = Engine(artefact, backend, max_batch=2, max_wait_s=30)
+    engine = Engine(artefact, backend, max_batch=2, max_wait_s=600)
 
     async def two() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(engine.probabilities(windows(1)), engine.probabilities(windows(2)))
 
     asyncio.run(two())

@@ -88,7 +88,7 @@ class HubStandIn:
         serving = self._serve(server, listener)
         self._thread = threading.Thread(target=asyncio.run, args=(serving,), daemon=True, name="hub")
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started:
             if time.monotonic() > deadline or not self._thread.is_alive():
                 raise RuntimeError("the stand-in for the Hub did not start")
@@ -99,7 +99,7 @@ class HubStandIn:
         if self._thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._down.set)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
         if self._thread.is_alive():
             raise RuntimeError("the stand-in for the Hub did not stop")
         self._server = self._loop = self._thread = None
