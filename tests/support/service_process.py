@@ -17,7 +17,11 @@ import httpx2
 
 from tests.support.hub_stand_in import HubStandIn
 
-START_S = 180
+# Seconds, as a model loads at low priority; pytest ends a test after 600.
+START_S = 500
+
+# Bound and never listening: they keep ports for programs that are about to take them.
+_held: list[socket.socket] = []
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -58,7 +62,7 @@ class Service:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                response = httpx2.get(f"{self.url}{path}", headers=headers, timeout=5)
+                response = httpx2.get(f"{self.url}{path}", headers=headers, timeout=60)
                 if response.status_code == status:
                     return response
             except httpx2.TransportError:
@@ -107,10 +111,14 @@ def running(**settings: str) -> Iterator[Service]:
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port of loopback that nothing listens on, and that the kernel gives to nobody else."""
+    held = socket.socket()
+    # Two sockets may have the port as long as only one listens.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    port: int = held.getsockname()[1]
+    return port
 
 
 def publish(hub: HubStandIn, repo_id: str, model_folder: Path, *, with_graph: bool = True, **options: Any) -> None:

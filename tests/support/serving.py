@@ -13,8 +13,7 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
-# The model loads at low priority; pytest ends a test after 600 s.
-START_S = 500
+from tests.support.service_process import START_S
 
 
 @contextmanager

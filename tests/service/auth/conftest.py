@@ -12,6 +12,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.service.application import wait_until_ready
 from tests.service.auth.credentials import KEY, OTHER
+from tests.support.service_process import START_S
 
 
 @pytest.fixture(scope="package")
