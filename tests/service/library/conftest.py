@@ -28,7 +28,7 @@ def job(model_folder: Path) -> "Job":
         max_batch=0,
         max_windows=3,
         embedding=True,
-        limits=RecordingLimits(max_bytes=5_000_000, deadline_s=20),
+        limits=RecordingLimits(max_bytes=5_000_000, deadline_s=60),
     )
 
 

@@ -124,12 +124,12 @@ def _kill(pids: list[int]) -> None:
 
 
 @pytest.mark.thorough
-def test_a_file_that_hangs_costs_its_deadline(job: Job, web: str) -> None:
-    hurried = LibraryActor(replace(job, limits=replace(job.limits, deadline_s=4)))
-    try:
-        found = rows(hurried, f"{web}/hang.mp3", f"{web}/good.flac")
-    finally:
-        hurried.close()
+def test_a_file_that_hangs_costs_its_deadline(
+    actor: LibraryActor, job: Job, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For the reading alone: it is not to cover the start of the decoders.
+    monkeypatch.setattr(actor, "_job", replace(job, limits=replace(job.limits, deadline_s=4)))
+    found = rows(actor, f"{web}/hang.mp3", f"{web}/good.flac")
     assert [row["error_type"] for row in found] == ["deadline-exceeded", None]
 
 
@@ -181,7 +181,7 @@ class _Web(BaseHTTPRequestHandler):
         if name == "good":
             self.wfile.write(SONG)
         elif name == "hang":
-            self._stop.wait(30)
+            self._stop.wait(300)
         elif name == "endless":
             block = bytes(1 << 20)
             try:
