@@ -45,11 +45,12 @@ def test_hub_outage_fails_no_request_and_is_reported_as_stale(
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "startup_deadline_s"),
     [
-        "503",
-        "corrupt",
-        *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("429", "dropped", "cut off", "stalled")),
+        ("503", 60),
+        ("corrupt", 60),
+        *(pytest.param(fault, 60, marks=pytest.mark.slow) for fault in ("429", "dropped", "cut off")),
+        pytest.param("stalled", 6, marks=pytest.mark.slow),
     ],
 )
 def test_a_download_that_fails_on_its_way_is_completed(
@@ -73,6 +74,7 @@ def test_a_download_that_fails_on_its_way_is_completed(
     assert metric(url, reloads("refused")) == 0
 
 
+@pytest.mark.parametrize("startup_deadline_s", [6])
 def test_a_commit_that_is_never_delivered_is_tried_again(
     hub: HubStandIn, repo: str, url: str, golden_folder: Path
 ) -> None:

