@@ -51,7 +51,7 @@ def restarts(metrics: Metrics) -> dict[str, int]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
