@@ -37,8 +37,10 @@ class FixedBackend:
     max_batch: int = 1
     computed: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
 
     def infer(self, windows: Windows) -> Outputs:
+        self.entered.set()
         assert self.gate.wait(60)
         self.computed += len(windows)
         row, embedding = np.array([self.row, (3, 1)], np.float32)
@@ -56,7 +58,7 @@ def classifier(
     backend: FixedBackend,
     *,
     max_analysed_s: float = 60,
-    deadline_s: float = 10,
+    deadline_s: float = 60,
     admission: Admission | None = None,
     familiarity: Familiarity | None = None,
 ) -> Classifier:
@@ -81,7 +83,10 @@ def classifier(
     metrics = Metrics()
     decoders = DecoderPool(1, metrics, wall_s=deadline_s)
     made = Classifier(admission or Admission(1_000, deadline_s), decoders, metrics, bounds)
-    made.load(Engine(artefact, backend))
+    engine = Engine(artefact, backend)
+    # Fixed, as a busy machine may be so slow while the engine warms up that it would refuse requests.
+    engine.throughput = 1_000.0
+    made.load(engine)
     backend.computed = 0
     return made
 
@@ -160,14 +165,15 @@ def test_timeline_is_answered_only_when_asked_for(backend: FixedBackend) -> None
 
 
 def test_a_cancelled_request_computes_no_further_window_and_frees_its_place(backend: FixedBackend) -> None:
-    admission = Admission(1_000, deadline_s=10)
+    admission = Admission(1_000, deadline_s=60)
     made = classifier(backend, admission=admission)
 
     async def cancel() -> None:
         backend.gate.clear()
+        backend.entered.clear()
         file = io.BytesIO(encode(sweep(20), "wav"))
         task = asyncio.create_task(made.classify(file))
-        await asyncio.sleep(0.3)
+        assert await asyncio.to_thread(backend.entered.wait, 60)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -124,19 +125,27 @@ def test_nothing_is_known_after_clearing(cache: ResultCache) -> None:
 def test_a_client_that_hangs_up_waits_for_the_thread_that_reads_its_file(cache: ResultCache) -> None:
     class Slow(io.BytesIO):
         reads = 0
+        begun = threading.Event()
+        may_go_on = threading.Event()
 
         def read(self, size: int | None = -1, /) -> bytes:
+            self.begun.set()
+            assert self.may_go_on.wait(60)
             self.reads += 1
             return super().read(1)
 
     async def cancelled() -> Slow:
-        model, file = Model(), Slow(bytes(50_000))
+        model, file = Model(), Slow(bytes(500))
         work = asyncio.create_task(cache.answer(file, (), lambda: model.reference, model.compute))
-        await asyncio.sleep(0.002)
+        assert await asyncio.to_thread(file.begun.wait, 60)
         work.cancel()
+        # Long enough for it to end, if it did not wait.
+        await asyncio.sleep(0.05)
+        assert not work.done()
+        file.may_go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await work
         return file
 
     # To its end, and not read by anybody afterwards.
-    assert asyncio.run(cancelled()).reads == 50_001
+    assert asyncio.run(cancelled()).reads == 501

@@ -63,8 +63,8 @@ def test_a_visitor_in_line_is_told_the_place_and_goes_on(backend: FixedBackend) 
 
 def test_recording_too_long_for_a_timeline_is_classified_by_windows(backend: FixedBackend) -> None:
     made = classifier(backend)
-    # A second a second: ten are allowed.
-    made.engine.throughput = 1.0
+    # A second takes six: ten are allowed.
+    made.engine.throughput = 1 / 6
     last = heard(made, sweep(20))[-1]
     assert last.finished
     assert last.answer.duration_s == 20
