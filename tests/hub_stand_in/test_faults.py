@@ -13,6 +13,9 @@ from huggingface_hub.errors import (
 from tests.hub_stand_in.clients import FILES, WEIGHTS, pull, pull_file, read_files, served, writer
 from tests.support.hub_stand_in import HubStandIn
 
+# A client that waits for its answer, and for nothing else, too short a time.
+_IMPATIENT = httpx2.Timeout(60, read=0.1)
+
 
 def test_a_failure_strikes_as_often_as_asked(hub: HubStandIn) -> None:
     hub.create_repo("you/model")
@@ -88,9 +91,9 @@ def test_bytes_are_corrupted_on_demand(hub: HubStandIn, tmp_path: Path) -> None:
 def test_an_answer_can_be_late_and_can_be_missing(hub: HubStandIn) -> None:
     hub.create_repo("you/model")
     url = f"{hub.endpoint}/api/models/you/model"
-    hub.stall("^GET", delay_s=0.3)
+    hub.stall("^GET", delay_s=60)
     with pytest.raises(httpx2.ReadTimeout):
-        httpx2.get(url, timeout=0.1)
+        httpx2.get(url, timeout=_IMPATIENT)
     hub.stall("^GET", delay_s=0.2)
     start = time.monotonic()
     assert httpx2.get(url).status_code == 200
@@ -118,11 +121,11 @@ def test_a_stopped_hub_refuses_connections_until_it_is_started(hub: HubStandIn, 
 
 def test_stopping_does_not_wait_for_a_late_answer(hub: HubStandIn) -> None:
     hub.stall("^GET /api/whoami-v2", delay_s=60)
-    with httpx2.Client(base_url=hub.endpoint, timeout=0.1) as client, pytest.raises(httpx2.ReadTimeout):
+    with httpx2.Client(base_url=hub.endpoint, timeout=_IMPATIENT) as client, pytest.raises(httpx2.ReadTimeout):
         client.get("/api/whoami-v2")
     start = time.monotonic()
     hub.stop()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
     hub.start()
 
 

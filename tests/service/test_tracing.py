@@ -98,6 +98,7 @@ def test_spans_last_as_long_as_the_metrics_say(model_folder: Path, collector: Co
     with tracing.exporting({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}):
         app = gated(model_folder, GatedBackend())
         assert post(TestClient(app), max_windows=2).status_code == 200
+    collector.one("POST /classify")
     assert len(collector.named("inference")) == 2
     assert len(collector.named("decode")) == 3
     for stage in STAGES:
@@ -113,7 +114,7 @@ def test_refusals_and_faults_are_told_apart(model_folder: Path, collector: Colle
         assert post(client, b"no audio").status_code == 415
         backend.error = RuntimeError("secret")
         assert post(client).status_code == 500
-    refused, failed = collector.named("POST /classify")
+    refused, failed = collector.wait_for("POST /classify", 2)
     assert attributes(refused)["genre.problem"] == "unsupported-media"
     assert attributes(failed)["genre.problem"] == "internal-error"
     assert (refused.status.code, failed.status.code) == (0, 2)
@@ -134,8 +135,8 @@ def test_probes_and_the_page_are_not_traced_and_clients_choose_what_is_sampled(
         answer = client.get("/model", headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
         assert answer.headers["traceresponse"].startswith(f"00-{TRACE}-")
         assert client.get("/model", headers={"traceparent": "garbage"}).status_code == 200
-    (span,) = collector.spans
-    assert span.name == "GET /model"
+    span = collector.one("GET /model")
+    assert collector.spans == [span]
     assert span.parent_span_id == b""
 
 
@@ -175,4 +176,4 @@ def test_collector_that_is_down_does_not_hold_up_the_end(model_folder: Path, mon
     with tracing.exporting({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}):
         assert post(TestClient(gated(model_folder, GatedBackend()))).status_code == 200
         ended = time.monotonic()
-    assert time.monotonic() - ended < 1.5
+    assert time.monotonic() - ended < 5

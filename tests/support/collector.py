@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +31,17 @@ class Collector:
     def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
 
+    def wait_for(self, name: str, count: int = 1) -> list[Span]:
+        """The spans of a name, once there are so many: the last ones are sent while the service ends, and may be late.
+        What belongs to a request has arrived when its own span has, which ends last."""
+        deadline = time.monotonic() + 30
+        while len(found := self.named(name)) < count:
+            assert time.monotonic() < deadline, [span.name for span in self.spans]
+            time.sleep(0.01)
+        return found
+
     def one(self, name: str) -> Span:
-        (span,) = self.named(name)
+        (span,) = self.wait_for(name)
         return span
 
 
