@@ -110,4 +110,5 @@ def test_the_graph_that_was_pushed_answers_the_same(session_hub: HubStandIn, url
 
 def test_the_service_pulled_nothing_that_it_does_not_read(session_hub: HubStandIn, url: str) -> None:
     pulled = [request.path for request in session_hub.requests if "/you/end-to-end/resolve/" in request.path]
+    assert pulled
     assert not any(path.endswith((".md", ".png")) for path in pulled)

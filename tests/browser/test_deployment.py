@@ -109,7 +109,7 @@ def test_the_page_says_that_the_model_is_loading_and_goes_on_by_itself(
     model = Path(settings["MODEL_ID"])
     hub.create_repo("you/late")
     hub.commit("you/late", {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()})
-    hub.stall("you/late", delay_s=20, times=1)
+    hub.fail("you/late", status=503, times=None)
     service = start(**settings | {"MODEL_ID": "you/late"})
     with visitor(browser, service.url) as page:
         service.wait_for("/livez")
@@ -122,6 +122,7 @@ def test_the_page_says_that_the_model_is_loading_and_goes_on_by_itself(
         example(page, "jazz")
         expect(page.get_by_role("status").filter(has_text="listening starts by itself")).to_be_visible()
         screenshot(page, "model-loading")
+        hub.clear_faults()
         expect(answer(page)).to_contain_text("Listened to 0:08")
         expect(page.get_by_text("The model is still loading")).to_have_count(0)
 

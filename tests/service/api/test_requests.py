@@ -79,6 +79,7 @@ def test_a_declared_body_over_the_limit_is_refused_before_it_is_read(client: Tes
 
     declared = client.post("/classify", content=parts(), headers={"Content-Length": "1000000000"})
     expect_problem(declared, 413, "payload-too-large")
+    assert read == 0
 
 
 def test_a_chunked_body_over_the_limit_is_refused_as_it_arrives(model_folder: Path, backend: GatedBackend) -> None:

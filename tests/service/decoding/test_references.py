@@ -126,6 +126,8 @@ def test_file_with_references_opens_no_other_file_and_no_connection(tmp_path: Pa
             assert call.recv(1) == b""
     assert len(calls) == 1, "the listener listens"
     assert secret.stat().st_atime_ns == before
+    if os.statvfs(secret).f_flag & os.ST_NOATIME:
+        pytest.skip("this file system notes no access times, by which the test sees that a file was opened")
     secret.read_bytes()
     assert secret.stat().st_atime_ns != before, "reading shows"
 

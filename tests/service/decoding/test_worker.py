@@ -66,12 +66,12 @@ from service.decoding.pool import DecoderPool
 from service.metrics import Metrics
 
 async def main():
-    decoders = DecoderPool(2, Metrics(), wall_s=1)
+    decoders = DecoderPool(2, Metrics(), wall_s=30)
     decoders.start()
     async with decoders.open(io.BytesIO(sys.stdin.buffer.read()), WindowSpec(16000, 2)) as recording:
         await recording.read(0.0)
         print(*decoders.pids, flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 asyncio.run(main())
 """
