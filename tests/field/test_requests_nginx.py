@@ -33,7 +33,7 @@ def test_stream_passes_as_it_comes(field_service: Service, tmp_path: Path) -> No
     """Without a word about buffering in nginx's configuration; the stream goes on for as long as the page is open."""
     with nginx.nginx(tmp_path, f"location / {{ proxy_pass {field_service.url}; }}") as url:
         assert httpx2.get(f"{url}/livez").status_code == 200
-        with httpx2.stream("GET", f"{url}/ui/gradio_api/heartbeat/visitor", timeout=5) as stream:
+        with httpx2.stream("GET", f"{url}/ui/gradio_api/heartbeat/visitor", timeout=120) as stream:
             assert next(stream.iter_raw()).startswith(b"data:")
 
 

@@ -68,7 +68,7 @@ def nginx(folder: Path, site: str, *, upstream: str = "") -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 httpx2.get(f"{url}/livez")
@@ -80,4 +80,4 @@ def nginx(folder: Path, site: str, *, upstream: str = "") -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

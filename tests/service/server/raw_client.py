@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
 
 
 def connect(service: Service) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=40)
+    return socket.create_connection(("127.0.0.1", service.port), timeout=120)
 
 
 def read(connection: socket.socket) -> bytes:

@@ -21,5 +21,5 @@ def url(model_folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=url, timeout=20) as client:
+    with httpx2.Client(base_url=url, timeout=120) as client:
         yield client

@@ -100,7 +100,7 @@ def test_no_route_reads_a_file_of_the_server(client: httpx2.Client, secret: Path
 
 def raw_get(client: httpx2.Client, target: str) -> bytes:
     """The answer to a target that is sent as it is."""
-    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as connection:
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=120) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
