@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from service.library.output.parts import Known
+from service.library.recordings.paths import is_local
 from service.library.recordings.problems import PASSING
 from service.library.recordings.sources import Listed
 
@@ -53,7 +54,10 @@ def plan(
 
 
 def _differs(recording: Listed, row: Known) -> bool:
-    # The row of a file that was refused unread, such as one that is too large, has neither.
+    # Some buckets list milliseconds and tell whole seconds of a recording that is read.
+    unit_ns = 1 if is_local(recording.path) else 1_000_000_000
     return (None not in (recording.size, row.size) and recording.size != row.size) or (
-        None not in (recording.mtime_ns, row.mtime_ns) and recording.mtime_ns != row.mtime_ns
+        recording.mtime_ns is not None
+        and row.mtime_ns is not None
+        and recording.mtime_ns // unit_ns != row.mtime_ns // unit_ns
     )

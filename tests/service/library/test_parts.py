@@ -187,3 +187,12 @@ def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
     assert plan(listed, known, retry_errors=True).again == {"bad", "too-large", "grown", "touched", "was-locked"}
     by_content = plan(listed, known, changed=lambda paths: {"same"} & set(paths))
     assert by_content.again == {"same", "was-locked"}
+
+
+def test_times_of_a_bucket_are_compared_in_whole_seconds() -> None:
+    """MinIO and Ceph list milliseconds, and tell seconds of an object."""
+    listed = [Listed("s3://bucket/a.mp3", 4, 1_767_323_045_678_000_000), Listed("/a.mp3", 4, 1_767_323_045_678_000_000)]
+    known = {recording.path: Known(4, 1_767_323_045_000_000_000, "00", None) for recording in listed}
+    assert plan(listed, known).again == {"/a.mp3"}
+    later = [Listed("s3://bucket/a.mp3", 4, 1_767_323_046_000_000_000)]
+    assert plan(later, known).again == {"s3://bucket/a.mp3"}
