@@ -15,7 +15,7 @@ Changed = Callable[[list[str]], set[str]]
 @dataclass(frozen=True)
 class Plan:
     """The work of a run. todo: paths to classify. again: the subset of `todo` that already has a row, which is removed
-    first. done: the number of all other recordings."""
+    when there are new ones. done: the number of all other recordings."""
 
     todo: list[str]
     again: set[str]

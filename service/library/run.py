@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
@@ -76,13 +76,12 @@ def _do(options: Options, parts: Parts, job: Job, provenance: Provenance) -> Non
         sys.stderr.write(f"{len(work.todo):,} recordings to classify, {work.done:,} done before.\n")
         if not work.todo:
             return
-        parts.drop(work.again)
         if not options.content:
             _start_ray(stack)
         pool = pipeline.Pool(options.actors, job.threads, options.num_gpus)
         progress = Progress(len(work.todo))
         stack.callback(progress.close)
-        writer = stack.enter_context(Writer(parts, provenance))
+        writer = stack.enter_context(Writer(parts, provenance, work.again))
         for rows in pipeline.classify(work.todo, job, pool):
             writer.add(rows)
             progress.add(rows)
@@ -109,11 +108,15 @@ def _plan(options: Options, parts: Parts, job: Job) -> Plan:
 
 class Writer:
     """Gathers rows to parts. A row comes once, also where a worker was lost between doing and telling, or a signal ends
-    the run while a part is written: the rows go into the same part again."""
+    the run while a part is written: the rows go into the same part again.
 
-    def __init__(self, parts: Parts, provenance: Provenance) -> None:
+    again: paths whose rows of before go once there are new ones, so that a run that cannot begin costs none.
+    """
+
+    def __init__(self, parts: Parts, provenance: Provenance, again: Collection[str] = ()) -> None:
         self._parts = parts
         self._provenance = provenance
+        self._again = again
         self._waiting: list[pa.Table] = []
         self._name = ""
         self._since = time.monotonic()
@@ -135,6 +138,8 @@ class Writer:
 
     def _flush(self) -> None:
         if self._waiting:
+            self._parts.drop(self._again)
+            self._again = ()
             self._parts.add(pa.concat_tables(self._waiting), self._provenance, self._name)
             self._waiting = []
 

@@ -159,6 +159,22 @@ def test_a_signal_while_a_part_is_written_doubles_no_row(tmp_path: Path) -> None
         assert [table.column("path").to_pylist() for table in parts.rows(["path"])] == [["a", "b"]]
 
 
+def test_rows_of_before_go_when_there_are_new_ones(tmp_path: Path) -> None:
+    from service.library.run import Writer
+
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a", genre="rock"), row("b")]), PROVENANCE)
+        with Writer(parts, PROVENANCE, {"a"}):
+            """No row comes, as where no model loads."""
+        assert paths(parts) == ["a", "b"]
+        with Writer(parts, PROVENANCE, {"a"}) as writer:
+            writer.add(to_table([row("a", genre="jazz")]))
+            writer._flush()
+            writer.add(to_table([row("c")]))
+        assert paths(parts) == ["a", "b", "c"]
+
+
 def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
     known = {
         "same": Known(1, 5, "00", None),

@@ -155,6 +155,21 @@ def test_another_model_or_option_in_one_output_is_refused(library: Path, model_f
     assert len(table(out)) == 10
 
 
+def test_a_run_that_cannot_begin_leaves_the_rows_of_before(music: Path, model_folder: Path, tmp_path: Path) -> None:
+    from service.library.output.parts import Provenance
+    from service.library.schema import to_table
+    from service.model.artefact import read_artefact
+
+    parts, song = Parts(tmp_path / "out"), music / "1.flac"
+    revision = read_artefact(model_folder, model_id="tiny", revision=None).revision
+    with parts.locked():
+        # Of another size than the file has now.
+        parts.add(to_table([{"path": str(song), "size": 1, "genre": "rock"}]), Provenance(revision, 3, False))
+    failed = run(model_folder, song, "--out", parts.folder, code=1, RAY_ADDRESS="127.0.0.1:1")
+    assert "1 recordings to classify, 0 done before." in failed.stderr
+    assert by_path(parts.folder, "genre") == {"1.flac": "rock"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_goes_on_where_it_was(
