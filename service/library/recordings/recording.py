@@ -40,7 +40,7 @@ async def classify_recording(
     try:
         opened = await _open(path, limits)
         with opened.file as file:
-            row |= {"size": opened.size, "mtime": opened.mtime_ns, "sha256": opened.sha256}
+            row |= {"size": opened.size, "mtime": _in_table(opened.mtime_ns), "sha256": opened.sha256}
             row |= _answered(await classifier.classify(file, embedding=embedding))
     except (SourceError, ServiceError) as error:
         row |= {"error_type": error.type, "error_detail": error.detail}
@@ -48,6 +48,11 @@ async def classify_recording(
         logger.exception("%s could not be classified.", path)
         row |= {"error_type": InternalError.type, "error_detail": f"The service failed: {error_location(error)}."}
     return row | {"seconds": time.perf_counter() - started}
+
+
+def _in_table(mtime_ns: int | None) -> int | None:
+    """The time, where the table holds it: its nanoseconds end in the year 2262, those of a broken clock do not."""
+    return mtime_ns if mtime_ns is not None and -(1 << 63) <= mtime_ns < 1 << 63 else None
 
 
 async def _open(path: str, limits: RecordingLimits) -> Opened:

@@ -90,6 +90,14 @@ def test_each_bad_file_costs_one_row(actor: LibraryActor, tmp_path: Path) -> Non
     assert all((row["genre"] is None) == (row["error_type"] is not None) for row in found)
 
 
+def test_a_file_of_a_clock_that_is_wrong_has_no_time(actor: LibraryActor, tmp_path: Path) -> None:
+    songs = [tmp_path / "now.flac", tmp_path / "2300.flac"]
+    for song in songs:
+        song.write_bytes(SONG)
+    os.utime(songs[1], ns=(0, 1 << 63))
+    assert [row["mtime"] for row in rows(actor, *songs)] == [songs[0].stat().st_mtime_ns, None]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file that its owner may not read needs another user")
 def test_a_file_without_permission_is_a_row(actor: LibraryActor, tmp_path: Path) -> None:
     song = tmp_path / "secret.flac"
