@@ -60,12 +60,18 @@ def hash_of(path: str, max_bytes: int) -> str | None:
 
 def _open_here(path: str, max_bytes: int) -> Opened:
     # A named pipe would wait for its other end.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        status = os.fstat(file.fileno())
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SourceError("not-a-file", "This is no regular file.")
         _check_size(status.st_size, max_bytes)
+        # Of a folder it would fail without closing it.
+        file = os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    try:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
     except BaseException:

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 
 from service.errors import StartupError
 from service.library.actor import Job, LibraryActor
-from service.library.recordings.problems import LibraryError
+from service.library.recordings.problems import LibraryError, SourceError
+from service.library.recordings.reading import open_recording
 from service.library.recordings.sources import list_recordings
 from service.library.schema import SCHEMA
 from service.model.artefact import read_artefact
@@ -96,6 +97,15 @@ def test_a_file_of_a_clock_that_is_wrong_has_no_time(actor: LibraryActor, tmp_pa
         song.write_bytes(SONG)
     os.utime(songs[1], ns=(0, 1 << 63))
     assert [row["mtime"] for row in rows(actor, *songs)] == [songs[0].stat().st_mtime_ns, None]
+
+
+def test_folders_in_a_list_take_no_descriptors(tmp_path: Path) -> None:
+    """`find > list.txt` names them, too."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(SourceError, match="no regular file"):
+            open_recording(str(tmp_path), 1_000)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file that its owner may not read needs another user")
