@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.library.output.parts import Known
 from service.library.recordings.paths import is_local
-from service.library.recordings.problems import PASSING
+from service.library.recordings.problems import PASSING, TOO_LARGE
 from service.library.recordings.sources import Listed
 
 Changed = Callable[[list[str]], set[str]]
@@ -23,12 +23,18 @@ class Plan:
 
 
 def plan(
-    listed: Iterable[Listed], known: dict[str, Known], *, retry_errors: bool = False, changed: Changed | None = None
+    listed: Iterable[Listed],
+    known: dict[str, Known],
+    max_bytes: int,
+    *,
+    retry_errors: bool = False,
+    changed: Changed | None = None,
 ) -> Plan:
     """Everything that is missing, has changed since, or failed for a reason that may have passed.
 
     A recording has changed if its size or its time differs, as far as listing and row tell them, or by `changed`.
-    retry_errors: do recordings again that failed for a lasting reason, too.
+    max_bytes: of the largest file that is read now. retry_errors: do recordings again that failed for a lasting reason,
+    too.
     """
     todo: list[str] = []
     again: set[str] = set()
@@ -42,7 +48,7 @@ def plan(
         row = known.get(path)
         if row is None:
             todo.append(path)
-        elif row.error_type and (retry_errors or row.error_type in PASSING):
+        elif row.error_type and (retry_errors or _may_have_passed(recording, row, max_bytes)):
             again.add(path)
         elif changed:
             unsure.append(path)
@@ -51,6 +57,12 @@ def plan(
     if changed and unsure:
         again |= changed(unsure)
     return Plan(todo + sorted(again), again, len(seen) - len(todo) - len(again))
+
+
+def _may_have_passed(recording: Listed, row: Known, max_bytes: int) -> bool:
+    size = row.size if recording.size is None else recording.size
+    fits_now = row.error_type == TOO_LARGE and size is not None and size <= max_bytes
+    return fits_now or row.error_type in PASSING
 
 
 def _differs(recording: Listed, row: Known) -> bool:

@@ -103,7 +103,7 @@ def _plan(options: Options, parts: Parts, job: Job) -> Plan:
 
     assert options.source is not None, "parsed"
     listed = list_recordings(options.source, options.path_column)
-    return plan(listed, known, retry_errors=options.retry_errors, changed=changed)
+    return plan(listed, known, job.limits.max_bytes, retry_errors=options.retry_errors, changed=changed)
 
 
 class Writer:

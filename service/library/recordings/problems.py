@@ -28,12 +28,19 @@ PASSING = frozenset(
 
 
 class SourceError(Exception):
-    """A recording cannot be read. type: for `error_type` of its row. detail: what to do, for a person."""
+    """A recording cannot be read. type: for `error_type` of its row. detail: what to do, for a person. size, mtime_ns:
+    of what was refused, as far as they are known."""
 
-    def __init__(self, type: str, detail: str) -> None:
+    def __init__(self, type: str, detail: str, size: int | None = None, mtime_ns: int | None = None) -> None:
         super().__init__(detail)
         self.type = type
         self.detail = detail
+        self.size = size
+        self.mtime_ns = mtime_ns
+
+
+TOO_LARGE = "payload-too-large"
+"""The type of the error that another `--max_file_mb` mends."""
 
 
 class LibraryError(Exception):

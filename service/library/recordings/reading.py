@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from service.library.recordings import paths
-from service.library.recordings.problems import SourceError, of_os_error
+from service.library.recordings.problems import TOO_LARGE, SourceError, of_os_error
 
 _BLOCK_BYTES = 1 << 20
 _STALL_S = 30.0
@@ -64,8 +64,9 @@ def _open_here(path: str, max_bytes: int) -> Opened:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise SourceError("not-a-file", "This is no regular file.")
-        _check_size(status.st_size, max_bytes)
+            raise SourceError("not-a-file", "This is no regular file.", status.st_size, status.st_mtime_ns)
+        if status.st_size > max_bytes:
+            raise _too_large(max_bytes, status.st_size, status.st_mtime_ns)
         # Of a folder it would fail without closing it.
         file = os.fdopen(descriptor, "rb")
     except BaseException:
@@ -85,11 +86,13 @@ def _fetch(url: str, max_bytes: int) -> Opened:
     try:
         digest = hashlib.sha256()
         with (_web if paths.scheme(url) in paths.WEB_SCHEMES else _remote)(url) as (blocks, size, mtime_ns):
-            _check_size(size or 0, max_bytes)
+            if size is not None and size > max_bytes:
+                raise _too_large(max_bytes, size, mtime_ns)
             for block in blocks:
                 copy.write(block)
                 digest.update(block)
-                _check_size(copy.tell(), max_bytes)
+                if copy.tell() > max_bytes:
+                    raise _too_large(max_bytes, size, mtime_ns)
         copy.flush()
         size = copy.tell()
         copy.seek(0)
@@ -127,12 +130,9 @@ def _reader(stream: pa.NativeFile) -> Callable[[], bytes]:
     return lambda: bytes(stream.read(_BLOCK_BYTES))
 
 
-def _check_size(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise SourceError(
-            "payload-too-large",
-            f"The file is larger than {max_bytes / 1e6:g} MB. Raise --max_file_mb, or leave it out.",
-        )
+def _too_large(max_bytes: int, size: int | None, mtime_ns: int | None) -> SourceError:
+    detail = f"The file is larger than {max_bytes / 1e6:g} MB. Raise --max_file_mb, or leave it out."
+    return SourceError(TOO_LARGE, detail, size, mtime_ns)
 
 
 def _of_status(status: int) -> SourceError:

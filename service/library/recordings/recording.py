@@ -40,9 +40,11 @@ async def classify_recording(
     try:
         opened = await _open(path, limits)
         with opened.file as file:
-            row |= {"size": opened.size, "mtime": _in_table(opened.mtime_ns), "sha256": opened.sha256}
+            row |= _as_found(opened.size, opened.mtime_ns) | {"sha256": opened.sha256}
             row |= _answered(await classifier.classify(file, embedding=embedding))
-    except (SourceError, ServiceError) as error:
+    except SourceError as error:
+        row |= _as_found(error.size, error.mtime_ns) | {"error_type": error.type, "error_detail": error.detail}
+    except ServiceError as error:
         row |= {"error_type": error.type, "error_detail": error.detail}
     except Exception as error:
         logger.exception("%s could not be classified.", path)
@@ -50,9 +52,10 @@ async def classify_recording(
     return row | {"seconds": time.perf_counter() - started}
 
 
-def _in_table(mtime_ns: int | None) -> int | None:
-    """The time, where the table holds it: its nanoseconds end in the year 2262, those of a broken clock do not."""
-    return mtime_ns if mtime_ns is not None and -(1 << 63) <= mtime_ns < 1 << 63 else None
+def _as_found(size: int | None, mtime_ns: int | None) -> Row:
+    # A table's nanoseconds end in the year 2262, those of a broken clock do not.
+    fits = mtime_ns is not None and -(1 << 63) <= mtime_ns < 1 << 63
+    return {"size": size, "mtime": mtime_ns if fits else None}
 
 
 async def _open(path: str, limits: RecordingLimits) -> Opened:

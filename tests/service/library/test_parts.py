@@ -182,7 +182,11 @@ def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
         "touched": Known(1, 5, "00", None),
         "bad": Known(1, 5, "00", "undecodable-audio"),
         "was-locked": Known(None, None, None, "permission-denied"),
-        "too-large": Known(None, None, None, "payload-too-large"),
+        "too-large": Known(9, 5, None, "payload-too-large"),
+        "too-large-before": Known(9, 5, None, "payload-too-large"),
+        "https://a/too-large-before.mp3": Known(8, None, None, "payload-too-large"),
+        "https://a/endless.mp3": Known(None, None, None, "payload-too-large"),
+        "was-a-folder": Known(4, 5, None, "not-a-file"),
         "https://a/b.mp3": Known(1, None, "00", None),
         "elsewhere": Known(1, 5, "00", None),
     }
@@ -193,22 +197,27 @@ def test_the_plan_is_what_is_missing_changed_or_may_have_passed() -> None:
         Listed("bad", 1, 5),
         Listed("was-locked", 1, 5),
         Listed("too-large", 9, 5),
+        Listed("too-large-before", 8, 6),
+        Listed("https://a/too-large-before.mp3"),
+        Listed("https://a/endless.mp3"),
+        Listed("was-a-folder", 7, 6),
         Listed("https://a/b.mp3"),
         Listed("new", 1, 1),
         Listed("new", 1, 1),
     ]
-    made = plan(listed, known)
-    assert (made.todo, made.done) == (["new", "grown", "touched", "was-locked"], 4)
-    assert made.again == {"grown", "touched", "was-locked"}
-    assert plan(listed, known, retry_errors=True).again == {"bad", "too-large", "grown", "touched", "was-locked"}
-    by_content = plan(listed, known, changed=lambda paths: {"same"} & set(paths))
-    assert by_content.again == {"same", "was-locked"}
+    made = plan(listed, known, 8)
+    again = {"grown", "touched", "was-locked", "too-large-before", "https://a/too-large-before.mp3", "was-a-folder"}
+    assert (made.todo, made.again, made.done) == (["new", *sorted(again)], again, 5)
+    every = again | {"bad", "too-large", "https://a/endless.mp3"}
+    assert plan(listed, known, 8, retry_errors=True).again == every
+    by_content = plan(listed, known, 8, changed=lambda paths: {"same"} & set(paths))
+    assert by_content.again == {"same", "was-locked", "too-large-before", "https://a/too-large-before.mp3"}
 
 
 def test_times_of_a_bucket_are_compared_in_whole_seconds() -> None:
     """MinIO and Ceph list milliseconds, and tell seconds of an object."""
     listed = [Listed("s3://bucket/a.mp3", 4, 1_767_323_045_678_000_000), Listed("/a.mp3", 4, 1_767_323_045_678_000_000)]
     known = {recording.path: Known(4, 1_767_323_045_000_000_000, "00", None) for recording in listed}
-    assert plan(listed, known).again == {"/a.mp3"}
+    assert plan(listed, known, 8).again == {"/a.mp3"}
     later = [Listed("s3://bucket/a.mp3", 4, 1_767_323_046_000_000_000)]
-    assert plan(later, known).again == {"s3://bucket/a.mp3"}
+    assert plan(later, known, 8).again == {"s3://bucket/a.mp3"}

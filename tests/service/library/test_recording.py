@@ -87,6 +87,9 @@ def test_each_bad_file_costs_one_row(actor: LibraryActor, tmp_path: Path) -> Non
         None, "not-found", "not-a-file", "payload-too-large", "silent-audio", "unsupported-media", "undecodable-audio",
         "audio-too-short", "not-a-file", "unreadable", "unreadable", "unreadable", "not-found", None,
     ]  # fmt: skip
+    # What is needed to do them again when they are other files, or larger ones are allowed.
+    assert (found[3]["size"], found[3]["mtime"]) == (40 << 30, huge.stat().st_mtime_ns)
+    assert (found[8]["size"], found[8]["mtime"]) == (tmp_path.stat().st_size, tmp_path.stat().st_mtime_ns)
     assert all((row["error_detail"] is None) == (row["error_type"] is None) for row in found)
     assert all((row["genre"] is None) == (row["error_type"] is not None) for row in found)
 
