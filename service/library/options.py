@@ -66,7 +66,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_revision", help="branch, tag or commit; MODEL_REVISION or main by default")
     parser.add_argument("--max_windows", type=_at_least_one, help="windows analysed of a recording; MAX_WINDOWS or 3")
     parser.add_argument("--max_file_mb", type=_positive, default=_DEFAULT_FILE_MB, help="largest file that is read")
-    parser.add_argument("--deadline_s", type=_positive, default=_DEFAULT_DEADLINE_S, help="seconds of one recording")
+    parser.add_argument(
+        "--deadline_s", type=_positive, default=_DEFAULT_DEADLINE_S, help="seconds to read, and again to classify"
+    )
     parser.add_argument("--num_cpus", type=_at_least_one, help="cores, and threads, of an actor; at most 4 by default")
     parser.add_argument("--num_gpus", type=_not_negative, default=0.0, help="GPUs of an actor, or a fraction of one")
     parser.add_argument("--actors", type=_at_least_one, help="actors at most; by default as many as the cluster holds")

@@ -16,6 +16,7 @@ import pyarrow as pa
 from service.library.actor import Job, LibraryActor
 from service.library.recordings.problems import LibraryError
 from service.library.recordings.reading import hash_of
+from service.library.recordings.recording import RecordingLimits
 from service.runtime.resources import available_cpus
 
 # Rows of a block, which is the work that an actor is given at a time: enough that handing it over costs little, and few
@@ -136,13 +137,13 @@ def classify(paths: Sequence[str], job: Job, pool: Pool) -> Iterator[pa.Table]:
     yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def changed_content(known: dict[str, str | None], max_bytes: int) -> set[str]:
+def changed_content(known: dict[str, str | None], limits: RecordingLimits) -> set[str]:
     """The paths whose content has another sha256 than is known. One that cannot be read now keeps its row: a disk that
     is not there would otherwise cost every answer."""
     import ray.data
 
     changed: set[str] = set()
-    hashing = partial(_hashes, max_bytes=max_bytes)
+    hashing = partial(_hashes, limits=limits)
     blocks = ray.data.from_arrow(_blocks(list(known), _HASH_BLOCK))
     hashes = blocks.map_batches(hashing, batch_size=None, batch_format="pyarrow")
     for table in hashes.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -152,8 +153,8 @@ def changed_content(known: dict[str, str | None], max_bytes: int) -> set[str]:
     return changed
 
 
-def _hashes(batch: pa.Table, max_bytes: int) -> pa.Table:
-    digests = [hash_of(path, max_bytes) for path in batch.column("path").to_pylist()]
+def _hashes(batch: pa.Table, limits: RecordingLimits) -> pa.Table:
+    digests = [hash_of(path, limits.max_bytes, limits.deadline_s) for path in batch.column("path").to_pylist()]
     return batch.append_column("sha256", pa.array(digests, pa.string()))
 
 

@@ -99,7 +99,7 @@ def _plan(options: Options, parts: Parts, job: Job) -> Plan:
     if options.content:
 
         def changed(paths: list[str]) -> set[str]:
-            return pipeline.changed_content({path: known[path].sha256 for path in paths}, job.limits.max_bytes)
+            return pipeline.changed_content({path: known[path].sha256 for path in paths}, job.limits)
 
     assert options.source is not None, "parsed"
     listed = list_recordings(options.source, options.path_column)

@@ -4,15 +4,17 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 import httpx2
-import pyarrow as pa
 import pyarrow.fs
 
+from service.errors import DeadlineExceeded
 from service.library.recordings import paths
 from service.library.recordings.problems import TOO_LARGE, SourceError, of_os_error
 
@@ -30,13 +32,17 @@ class Opened:
     sha256: str
 
 
-def open_recording(path: str, max_bytes: int) -> Opened:
+def open_recording(path: str, max_bytes: int, deadline_s: float) -> Opened:
     """A recording as a seekable file, which the caller closes; one from elsewhere as a copy without a name.
 
-    Blocks. max_bytes: of a larger one nothing is read. Raises SourceError.
+    Blocks. max_bytes: of a larger one nothing is read. deadline_s: after so long nothing more is read. Raises
+    SourceError.
     """
+    deadline = time.monotonic() + deadline_s
     try:
-        return _open_here(paths.local(path), max_bytes) if paths.is_local(path) else _fetch(path, max_bytes)
+        if paths.is_local(path):
+            return _open_here(paths.local(path), max_bytes, deadline)
+        return _fetch(path, max_bytes, deadline)
     except SourceError:
         raise
     except httpx2.HTTPStatusError as error:
@@ -48,17 +54,17 @@ def open_recording(path: str, max_bytes: int) -> Opened:
         raise SourceError("unreadable", f"The file cannot be read: {type(error).__name__}.") from error
 
 
-def hash_of(path: str, max_bytes: int) -> str | None:
+def hash_of(path: str, max_bytes: int, deadline_s: float) -> str | None:
     """The sha256 of a recording; None where it cannot be read. Blocks."""
     try:
-        opened = open_recording(path, max_bytes)
+        opened = open_recording(path, max_bytes, deadline_s)
     except SourceError:
         return None
     opened.file.close()
     return opened.sha256
 
 
-def _open_here(path: str, max_bytes: int) -> Opened:
+def _open_here(path: str, max_bytes: int, deadline: float) -> Opened:
     # A named pipe would wait for its other end.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -73,22 +79,24 @@ def _open_here(path: str, max_bytes: int) -> Opened:
         os.close(descriptor)
         raise
     try:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for block in _in_time(iter(partial(file.read, _BLOCK_BYTES), b""), deadline):
+            digest.update(block)
         file.seek(0)
     except BaseException:
         file.close()
         raise
-    return Opened(file, status.st_size, status.st_mtime_ns, digest)
+    return Opened(file, status.st_size, status.st_mtime_ns, digest.hexdigest())
 
 
-def _fetch(url: str, max_bytes: int) -> Opened:
+def _fetch(url: str, max_bytes: int, deadline: float) -> Opened:
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     try:
         digest = hashlib.sha256()
         with (_web if paths.scheme(url) in paths.WEB_SCHEMES else _remote)(url) as (blocks, size, mtime_ns):
             if size is not None and size > max_bytes:
                 raise _too_large(max_bytes, size, mtime_ns)
-            for block in blocks:
+            for block in _in_time(blocks, deadline):
                 copy.write(block)
                 digest.update(block)
                 if copy.tell() > max_bytes:
@@ -102,6 +110,14 @@ def _fetch(url: str, max_bytes: int) -> Opened:
     return Opened(copy, size, mtime_ns, digest.hexdigest())
 
 
+def _in_time(blocks: Iterator[bytes], deadline: float) -> Iterator[bytes]:
+    """The blocks until the deadline: an address of web radio never ends. Raises SourceError."""
+    for block in blocks:
+        if time.monotonic() > deadline:
+            raise SourceError(DeadlineExceeded.type, "The file could not be read in time.")
+        yield block
+
+
 Arriving = tuple[Iterator[bytes], int | None, int | None]
 """The blocks of a file, its size and its time of change in nanoseconds, as far as they are told."""
 
@@ -113,7 +129,8 @@ def _web(url: str) -> Iterator[Arriving]:
         length = response.headers.get("content-length", "")
         # The length of a compressed body is not that of the file.
         size = int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
-        yield response.iter_bytes(_BLOCK_BYTES), size, None
+        # As they arrive: a block of a slow server may take longer than a recording may.
+        yield response.iter_bytes(), size, None
 
 
 @contextmanager
@@ -123,11 +140,7 @@ def _remote(url: str) -> Iterator[Arriving]:
     if info.type == pyarrow.fs.FileType.NotFound:
         raise FileNotFoundError
     with system.open_input_stream(path) as stream:
-        yield iter(_reader(stream), b""), info.size, info.mtime_ns
-
-
-def _reader(stream: pa.NativeFile) -> Callable[[], bytes]:
-    return lambda: bytes(stream.read(_BLOCK_BYTES))
+        yield iter(partial(stream.read, _BLOCK_BYTES), b""), info.size, info.mtime_ns
 
 
 def _too_large(max_bytes: int, size: int | None, mtime_ns: int | None) -> SourceError:

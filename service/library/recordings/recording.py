@@ -63,7 +63,7 @@ async def _open(path: str, limits: RecordingLimits) -> Opened:
     is_late = threading.Event()
 
     def work() -> Opened:
-        opened = open_recording(path, limits.max_bytes)
+        opened = open_recording(path, limits.max_bytes, limits.deadline_s)
         if is_late.is_set():
             opened.file.close()
         return opened

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from service.errors import StartupError
 from service.library.actor import Job, LibraryActor
 from service.library.recordings.problems import LibraryError, SourceError
-from service.library.recordings.reading import open_recording
+from service.library.recordings.reading import hash_of, open_recording
 from service.library.recordings.sources import list_recordings
 from service.library.schema import SCHEMA
 from service.model.artefact import read_artefact
@@ -107,7 +107,7 @@ def test_folders_in_a_list_take_no_descriptors(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(SourceError, match="no regular file"):
-            open_recording(str(tmp_path), 1_000)
+            open_recording(str(tmp_path), 1_000, 20)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -154,6 +154,17 @@ def test_a_file_that_hangs_costs_its_deadline(
     assert [row["error_type"] for row in found] == ["deadline-exceeded", None]
 
 
+def test_nothing_is_read_after_the_deadline(web: str, tmp_path: Path) -> None:
+    """An address of web radio sends some bytes at a time, for ever."""
+    song = tmp_path / "slow.wav"
+    song.write_bytes(SONG)
+    for path, deadline_s in ((f"{web}/radio.mp3", 0.3), (str(song), 0.0)):
+        with pytest.raises(SourceError, match="in time") as late:
+            open_recording(path, 1 << 40, deadline_s)
+        assert late.value.type == "deadline-exceeded"
+        assert hash_of(path, 1 << 40, deadline_s) is None
+
+
 def test_recordings_of_the_web_are_rows_too(actor: LibraryActor, web: str) -> None:
     urls = [f"{web}/{name}" for name in ("good.flac", "gone.mp3", "secret.mp3", "broken.mp3", "endless.mp3")]
     found = rows(actor, *urls, "http://127.0.0.1:1/a.mp3", "https://", "nosuchscheme://bucket/a.mp3")
@@ -196,17 +207,17 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.strip("/").partition(".")[0]
-        status = {"good": 200, "hang": 200, "endless": 200, "gone": 404, "secret": 403}.get(name, 500)
+        status = {"good": 200, "hang": 200, "endless": 200, "radio": 200, "gone": 404, "secret": 403}.get(name, 500)
         self.send_response(status)
         self.end_headers()
         if name == "good":
             self.wfile.write(SONG)
         elif name == "hang":
             self._stop.wait(300)
-        elif name == "endless":
-            block = bytes(1 << 20)
+        elif name in ("endless", "radio"):
+            block, pause_s = (bytes(1 << 20), 0.0) if name == "endless" else (b"x", 0.05)
             try:
-                while not self._stop.is_set():
+                while not self._stop.wait(pause_s):
                     self.wfile.write(block)
             except ConnectionError:
                 pass
