@@ -1,6 +1,7 @@
 """The paths of recordings: text that names one wherever it is read, and the file system that it lies on."""
 
 import os
+import re
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import pyarrow.fs
@@ -8,12 +9,14 @@ import pyarrow.fs
 # Those that Arrow reads by itself; others come from fsspec.
 _ARROW_SCHEMES = ("s3", "gs", "gcs")
 _FILE = "file://"
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 WEB_SCHEMES = ("http", "https")
 
 
 def scheme(path: str) -> str:
-    """The scheme of a URL, such as s3; empty for a path of this machine."""
-    return urlsplit(path).scheme.lower() if "://" in path else ""
+    """The scheme of a URL, such as s3; empty for a path of this machine. The rest of the URL may be no valid one."""
+    found = _SCHEME.match(path)
+    return found[1].lower() if found else ""
 
 
 def is_local(path: str) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from service.library.recordings import paths
-from service.library.recordings.problems import LibraryError
+from service.library.recordings.problems import LibraryError, SourceError
+from service.library.recordings.reading import open_recording
 from service.library.recordings.sources import Listed, list_recordings
 
 
@@ -67,6 +68,13 @@ def test_lists_give_paths_and_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_address_of_a_recording_may_hold_any_byte(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"https://example.org/caf\xe9/\xc3\xa9.mp3\n")
     assert names(tmp_path / "list.txt") == ["https://example.org/caf%E9/é.mp3"]
+
+
+def test_an_address_that_is_none_stays_one_recording_of_a_list(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("http://[broken/x.mp3\n/a.mp3\n")
+    assert names(tmp_path / "list.txt") == ["/a.mp3", "http://[broken/x.mp3"]
+    with pytest.raises(SourceError, match="cannot be read"):
+        open_recording("http://[broken/x.mp3", 1_000, 20)
 
 
 def test_a_single_file_is_a_source(tmp_path: Path) -> None:
