@@ -26,12 +26,24 @@ def is_local(path: str) -> bool:
 
 def portable(path: str | os.PathLike[str]) -> str:
     """An absolute path as text, which a table takes: of a name that is not in UTF-8, a URL with escaped bytes."""
-    absolute = os.path.abspath(path)
+    absolute = _absolute(os.fspath(path))
     try:
         absolute.encode()
     except UnicodeEncodeError:
         return _FILE + quote(os.fsencode(absolute))
     return absolute
+
+
+def _absolute(path: str) -> str:
+    """An absolute path without `..`, of what the operating system opens: behind a link, `..` is the folder above its
+    target."""
+    place = os.sep if os.path.isabs(path) else os.getcwd()
+    for name in path.split(os.sep):
+        if name == os.pardir:
+            place = os.path.dirname(os.path.realpath(place) if os.path.islink(place) else place)
+        elif name not in ("", os.curdir):
+            place = os.path.join(place, name)
+    return place
 
 
 def escaped(url: str) -> str:

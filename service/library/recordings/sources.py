@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import pyarrow.fs
@@ -51,18 +52,34 @@ def list_recordings(source: str, path_column: str | None = None) -> Iterator[Lis
 
 
 def _folder(folder: Path) -> Iterator[Listed]:
-    """The recordings in a folder and the folders in it, links followed."""
+    """The recordings in a folder and the folders in it, links followed.
+
+    Links come last, and all in the order of their names, so that a recording has the same path in each run.
+    """
     visited: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, onerror=_tell, followlinks=True):
+    waiting = [str(folder)]
+    while waiting:
+        linked: list[str] = []
+        for place, folders, files in chain.from_iterable(os.walk(top, onerror=_tell) for top in waiting):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if _is_new(place, visited):
+                linked += (link for name in folders if os.path.islink(link := os.path.join(place, name)))
+                yield from (_listed(os.path.join(place, name)) for name in files if _is_audio(name))
+            else:
+                folders.clear()
+        waiting = linked
+
+
+def _is_new(place: str, visited: set[tuple[int, int]]) -> bool:
+    """Whether the folder was not visited before; it is from now on."""
+    try:
         status = os.stat(place)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if _is_audio(name):
-                yield _listed(os.path.join(place, name))
+    except OSError as error:
+        _tell(error)
+        return False
+    before = len(visited)
+    visited.add((status.st_dev, status.st_ino))
+    return len(visited) > before
 
 
 def _tell(error: OSError) -> None:

@@ -40,6 +40,34 @@ def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
     assert names(tmp_path / "music") == [str(song)]
 
 
+@pytest.mark.parametrize("real", ["a", "z"])
+def test_a_link_never_gives_a_recording_another_path(tmp_path: Path, real: str) -> None:
+    """Whatever it is called, however deep it is, and in whatever order the disk lists it."""
+    song = touch(tmp_path / real / "b" / "s.mp3")
+    assert names(tmp_path) == [str(song)]
+    for name in ("0", "m", "zz/0"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(song.parent)
+    assert names(tmp_path) == [str(song)]
+
+
+def test_links_to_the_same_folder_elsewhere_give_one_path(tmp_path: Path) -> None:
+    touch(tmp_path / "disk" / "s.mp3")
+    for name in ("m", "b", "z"):
+        (tmp_path / "music" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "music" / name).symlink_to(tmp_path / "disk")
+    assert names(tmp_path / "music") == [str(tmp_path / "music" / "b" / "s.mp3")]
+
+
+def test_the_folder_above_a_link_is_that_of_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    song = touch(tmp_path / "disk" / "music" / "s.mp3")
+    (song.parent / "rock").mkdir()
+    (tmp_path / "link").symlink_to(song.parent / "rock")
+    assert names(tmp_path / "link" / "..") == [str(song)]
+    monkeypatch.chdir(song.parent)
+    assert names("rock/.././s.mp3") == names("../music//s.mp3") == [str(song)]
+
+
 def test_paths_of_a_relative_folder_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     song = touch(tmp_path / "a.mp3")
     monkeypatch.chdir(tmp_path)
