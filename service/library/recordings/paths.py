@@ -63,7 +63,8 @@ def root(url: str, path: str) -> str:
     """
     parts = urlsplit(url)
     names = (parts.netloc, parts.netloc.partition("@")[0])
-    is_in_path = path.lstrip("/").startswith(names)
+    # A server's first folder may be called as the server is.
+    is_in_path = path.lstrip("/").startswith(names) and path.strip("/") != parts.path.strip("/")
     return f"{parts.scheme}://" if is_in_path else f"{parts.scheme}://{parts.netloc}"
 
 

@@ -152,6 +152,14 @@ def test_the_host_of_a_file_server_stays_in_its_paths() -> None:
         assert file.read() == b"x"
 
 
+def test_a_folder_may_be_called_as_its_server_is() -> None:
+    fsspec.register_implementation("nas", _Nas, clobber=True)
+    _Nas().pipe("/host-rock/host-rock/b.mp3", b"x")
+    assert names("nas://host-rock/host-rock/host-rock") == ["nas://host-rock/host-rock/host-rock/b.mp3"]
+    assert names("memory://host-rock/host-rock") == ["memory:///host-rock/host-rock/b.mp3"]
+    assert paths.root("s3://bucket/bucket/", "bucket/bucket/") == "s3://"
+
+
 def test_a_bucket_that_cannot_be_listed_is_told() -> None:
     with pytest.raises(LibraryError, match="cannot be listed"):
         names("nosuchscheme://bucket")
