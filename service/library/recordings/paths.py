@@ -53,7 +53,12 @@ def escaped(url: str) -> str:
 
 def local(path: str) -> str:
     """The path that the operating system opens, of one that `is_local`."""
-    return os.fsdecode(unquote_to_bytes(path[len(_FILE) :])) if path.lower().startswith(_FILE) else path
+    if not path.lower().startswith(_FILE):
+        return path
+    named = path[len(_FILE) :]
+    if named.startswith("localhost/"):
+        named = named.removeprefix("localhost")
+    return os.fsdecode(unquote_to_bytes(named))
 
 
 def root(url: str, path: str) -> str:

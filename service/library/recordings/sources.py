@@ -1,5 +1,6 @@
 """Lists the recordings of a source: a folder, a bucket, or a list of paths and URLs in a file."""
 
+import codecs
 import csv
 import logging
 import os
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 import pyarrow.fs
 import pyarrow.parquet
@@ -47,8 +49,10 @@ def list_recordings(source: str, path_column: str | None = None) -> Iterator[Lis
     elif path.suffix.lower() in _LISTS:
         for entry in _entries(path, path_column):
             yield _listed(entry)
-    else:
+    elif path.suffix.lower() in AUDIO_SUFFIXES:
         yield _listed(str(path))
+    else:
+        raise LibraryError(f"{source} is neither a recording nor a list. Lists are called .txt, .csv or .parquet.")
 
 
 def _folder(folder: Path) -> Iterator[Listed]:
@@ -112,7 +116,8 @@ def _bucket(url: str) -> Iterator[Listed]:
         raise LibraryError(f"{url} cannot be listed: {reason[:200]}") from error
     root = paths.root(url, path)
     for info in found:
-        if info.type == pyarrow.fs.FileType.File and _is_audio(info.base_name):
+        is_hidden = "/." in f"/{info.path.removeprefix(path).lstrip('/')}"
+        if info.type == pyarrow.fs.FileType.File and not is_hidden and _is_audio(info.base_name):
             yield Listed(root + info.path, info.size, info.mtime_ns)
 
 
@@ -131,18 +136,25 @@ def _entries(path: Path, column: str | None) -> Iterator[str]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    # Names that are not in UTF-8 stay what they are.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+    with _text(path, newline="\n") as lines:
         for line in lines:
             if entry := line.rstrip("\r\n"):
                 yield entry
 
 
 def _csv_column(path: Path, column: str | None) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with _text(path, newline="") as file:
         rows = csv.DictReader(file)
         name = _column(path, list(rows.fieldnames or ()), column)
         yield from (row[name] for row in rows if row[name])
+
+
+def _text(path: Path, newline: str) -> TextIO:
+    """A list as text: in UTF-8, or in the UTF-16 of programs on Windows."""
+    with path.open("rb") as file:
+        is_utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    # Names that are not in UTF-8 stay what they are.
+    return path.open(encoding="utf-16" if is_utf16 else "utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _parquet_column(path: Path, column: str | None) -> Iterator[str]:

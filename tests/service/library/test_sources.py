@@ -98,6 +98,19 @@ def test_the_address_of_a_recording_may_hold_any_byte(tmp_path: Path) -> None:
     assert names(tmp_path / "list.txt") == ["https://example.org/caf%E9/é.mp3"]
 
 
+def test_a_url_of_a_file_may_name_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("file://localhost/music/a%20b.mp3\nfile:///localhost/c.mp3\n")
+    assert names(tmp_path / "list.txt") == ["/localhost/c.mp3", "/music/a b.mp3"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_lists_of_windows_programs_are_read(tmp_path: Path, encoding: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (tmp_path / "list.txt").write_bytes(f"{mark}/ä.mp3\r\n/b.mp3\r\n".encode(encoding))
+    (tmp_path / "list.csv").write_bytes(f"{mark}path\r\n/ä.mp3\r\n/b.mp3\r\n".encode(encoding))
+    assert names(tmp_path / "list.txt") == names(tmp_path / "list.csv") == ["/b.mp3", "/ä.mp3"]
+
+
 def test_an_address_that_is_none_stays_one_recording_of_a_list(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("http://[broken/x.mp3\n/a.mp3\n")
     assert names(tmp_path / "list.txt") == ["/a.mp3", "http://[broken/x.mp3"]
@@ -113,6 +126,8 @@ def test_a_single_file_is_a_source(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("gone", None, "is not there"),
+        ("list.txt", b"\xff\xfe\n", "cannot be read"),
+        ("mix.m3u", b"a.mp3\n", "neither a recording nor a list.*.txt, .csv or .parquet"),
         ("list.csv", b"title\nx\n", "no column 'path'.*title"),
         ("list.parquet", b"no parquet", "cannot be read"),
     ],
@@ -128,9 +143,12 @@ def test_a_bucket_is_listed(tmp_path: Path) -> None:
     bucket = fsspec.filesystem("memory")
     bucket.pipe("/library-bucket/a.mp3", b"x")
     bucket.pipe("/library-bucket/sub/b.ogg", b"xy")
-    bucket.pipe("/library-bucket/cover.jpg", b"x")
+    for name in ("cover.jpg", ".trash/a.mp3", "sub/.old/b.mp3", ".a.mp3"):
+        bucket.pipe(f"/library-bucket/{name}", b"x")
     found = {(recording.path, recording.size) for recording in list_recordings("memory://library-bucket")}
     assert found == {("memory:///library-bucket/a.mp3", 1), ("memory:///library-bucket/sub/b.ogg", 2)}
+    # What the source itself is called does not count.
+    assert names("memory://library-bucket/sub/.old") == ["memory:///library-bucket/sub/.old/b.mp3"]
 
 
 class _Nas(MemoryFileSystem):  # type: ignore[misc]
