@@ -35,9 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _work(options: Options) -> int:
     from service.library.output.parts import Parts
     from service.library.output.summary import summarise, write_csv
+    from service.library.recordings.problems import LibraryError
 
     if options.summary:
         parts = Parts(options.out)
+        if not parts.files:
+            raise LibraryError(f"{options.out} holds no results. Name the --out of a run.")
         if options.csv:
             write_csv(parts)
         sys.stdout.write(summarise(parts))

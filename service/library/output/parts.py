@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from service.library.recordings.problems import LibraryError
+from service.library.recordings.problems import LibraryError, telling
 from service.library.schema import SCHEMA
 
 _META = b"music-genre-library"
-_UNFINISHED = ".unfinished-"
+# A CSV of earlier versions has no dash.
+_UNFINISHED = ".unfinished"
 _KNOWN = ["path", "size", "mtime", "sha256", "error_type"]
 
 
@@ -56,20 +57,28 @@ class Parts:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder, keep other runs out of it, and remove what a killed one was writing. Raises LibraryError."""
-        try:
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise LibraryError(f"{self.folder} cannot be written: {error.strerror}. Choose another --out.") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in self.folder.glob(f"{_UNFINISHED}*"):
-                left.unlink()
+            self._take(lock)
             yield
-        except BlockingIOError:
-            raise LibraryError(f"Another run writes to {self.folder}. Wait for it, or choose another --out.") from None
         finally:
             os.close(lock)
+
+    def _take(self, lock: int) -> None:
+        with self._writing():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LibraryError(
+                    f"Another run writes to {self.folder}. Wait for it, or choose another --out."
+                ) from None
+            for left in self.folder.glob(f"{_UNFINISHED}*"):
+                left.unlink()
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return telling(f"{self.folder} cannot be written", "Mend that, or choose another --out.")
 
     def check(self, provenance: Provenance) -> None:
         """Raises LibraryError where a part was written with another model, or other options."""
@@ -106,7 +115,8 @@ class Parts:
             if len(kept):
                 self._write(kept, file)
             else:
-                file.unlink()
+                with self._writing():
+                    file.unlink()
 
     def next_name(self) -> str:
         """A name for one more part."""
@@ -119,18 +129,26 @@ class Parts:
         return self._write(table.replace_schema_metadata(meta), self.folder / (name or self.next_name()))
 
     def _write(self, table: pa.Table, file: Path) -> Path:
-        unfinished = self.folder / f"{_UNFINISHED}{file.name}"
-        with unfinished.open("wb") as target:
+        with self.whole(file.name) as unfinished, unfinished.open("wb") as target:
             pyarrow.parquet.write_table(table, target, compression="zstd")
-            target.flush()
-            os.fsync(target.fileno())
-        unfinished.replace(file)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
         return file
+
+    @contextmanager
+    def whole(self, name: str) -> Iterator[Path]:
+        """Where the block writes a file, which gets its name as a whole when the block ends, and goes where it fails.
+
+        Raises LibraryError.
+        """
+        unfinished = self.folder / f"{_UNFINISHED}-{name}"
+        with self._writing():
+            try:
+                yield unfinished
+                _sync(unfinished)
+                unfinished.replace(self.folder / name)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+            _sync(self.folder)
 
     def _read(self, file: Path, columns: list[str] | None = None) -> pa.Table:
         try:
@@ -150,3 +168,11 @@ class Parts:
         """The rows, part by part."""
         for file in self.files:
             yield self._read(file, columns or SCHEMA.names)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 import csv
 import heapq
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -49,16 +48,12 @@ def summarise(parts: Parts) -> str:
 
 def write_csv(parts: Parts) -> Path:
     """Write the columns that people read, under a name that readers of the folder pass over."""
-    target = parts.folder / CSV_NAME
-    unfinished = parts.folder / ".unfinished.csv"
-    with unfinished.open("w", encoding="utf-8-sig", newline="") as file:
+    with parts.whole(CSV_NAME) as unfinished, unfinished.open("w", encoding="utf-8-sig", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(_CSV)
         for table in parts.rows(_CSV):
             rows.writerows([_cell(row[name]) for name in _CSV] for row in table.to_pylist())
-        file.flush()
-        os.fsync(file.fileno())
-    return unfinished.replace(target)
+    return parts.folder / CSV_NAME
 
 
 def _cell(value: object) -> object:

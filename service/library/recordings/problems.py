@@ -1,6 +1,8 @@
 """Errors of a library run: those of one recording, which fill its row, and those that end the run."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _OF_ERRNO = {
     errno.ENOENT: ("not-found", "The file is not there. It was moved or deleted, or this machine does not see it."),
@@ -45,6 +47,16 @@ TOO_LARGE = "payload-too-large"
 
 class LibraryError(Exception):
     """The run cannot start or go on. The message is one line: what is wrong and what to do about it."""
+
+
+@contextmanager
+def telling(what: str, remedy: str) -> Iterator[None]:
+    """Make a LibraryError of what the operating system refuses within the block. what: cannot be done. remedy: what to
+    change."""
+    try:
+        yield
+    except OSError as error:
+        raise LibraryError(f"{what}: {error.strerror or error}. {remedy}") from error
 
 
 def of_os_error(error: OSError) -> SourceError:

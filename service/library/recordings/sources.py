@@ -4,6 +4,7 @@ import codecs
 import csv
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +16,7 @@ import pyarrow.parquet
 
 from service.audio.formats import AUDIO_SUFFIXES
 from service.library.recordings import paths
-from service.library.recordings.problems import LibraryError
+from service.library.recordings.problems import LibraryError, telling
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,8 @@ def list_recordings(source: str, path_column: str | None = None) -> Iterator[Lis
         yield from _bucket(source)
         return
     path = Path(paths.local(source))
-    if path.is_dir():
+    if _is_folder(path):
         yield from _folder(path)
-    elif not path.exists():
-        raise LibraryError(f"{source} is not there. Name a folder, a list (.txt, .csv, .parquet) or a bucket.")
     elif path.suffix.lower() in _LISTS:
         for entry in _entries(path, path_column):
             yield _listed(entry)
@@ -53,6 +52,21 @@ def list_recordings(source: str, path_column: str | None = None) -> Iterator[Lis
         yield _listed(str(path))
     else:
         raise LibraryError(f"{source} is neither a recording nor a list. Lists are called .txt, .csv or .parquet.")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether this is a folder, which can be read, and no file. Raises LibraryError where it is neither."""
+    with telling(f"{path} cannot be read", "Mend that, or name another SOURCE."):
+        try:
+            if not stat.S_ISDIR(path.stat().st_mode):
+                return False
+            # A folder below that cannot be read is left out, after a line.
+            os.scandir(path).close()
+        except (FileNotFoundError, NotADirectoryError):
+            raise LibraryError(
+                f"{path} is not there. Name a folder, a list (.txt, .csv, .parquet) or a bucket."
+            ) from None
+    return True
 
 
 def _folder(folder: Path) -> Iterator[Listed]:

@@ -1,9 +1,13 @@
 """The written parts, and the plan that follows from them."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from service.library.output.parts import Known, Parts, Provenance
+from service.library.output.summary import write_csv
 from service.library.planning import plan
 from service.library.recordings.problems import LibraryError
 from service.library.recordings.sources import Listed
@@ -100,6 +105,51 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LibraryError, match="cannot be written"), Parts(tmp_path / "file" / "out").locked():
         pass
+
+
+def _refuse(number: int) -> Callable[..., None]:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_disk_that_fails_is_told_and_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a")]), PROVENANCE)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", _refuse(number))
+            with pytest.raises(LibraryError, match=f"cannot be written: {os.strerror(number)}. Mend that"):
+                parts.add(to_table([row("b")]), PROVENANCE)
+            with pytest.raises(LibraryError, match=os.strerror(number)):
+                write_csv(parts)
+        with monkeypatch.context() as broken:
+            broken.setattr(Path, "unlink", _refuse(number))
+            with pytest.raises(LibraryError, match=os.strerror(number)):
+                parts.drop(["a"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", parts.files[0].name]
+
+
+def test_a_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", _refuse(errno.ENOLCK))
+    with pytest.raises(LibraryError, match="No locks available"), Parts(tmp_path).locked():
+        pass
+
+
+def test_what_goes_wrong_behind_the_lock_is_not_taken_for_another_run(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), Parts(tmp_path).locked():
+        raise BlockingIOError
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path: Path) -> None:
+    for name in (".unfinished.csv", ".unfinished-_results.csv", ".unfinished-part-000000-00000000.parquet"):
+        (tmp_path / name).touch()
+    with Parts(tmp_path).locked():
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 WRITE_FOR_EVER = """

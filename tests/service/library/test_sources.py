@@ -126,6 +126,7 @@ def test_a_single_file_is_a_source(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("gone", None, "is not there"),
+        ("x" * 300, None, "cannot be read: File name too long"),
         ("list.txt", b"\xff\xfe\n", "cannot be read"),
         ("mix.m3u", b"a.mp3\n", "neither a recording nor a list.*.txt, .csv or .parquet"),
         ("list.csv", b"title\nx\n", "no column 'path'.*title"),
@@ -137,6 +138,18 @@ def test_a_source_that_is_none_is_told(tmp_path: Path, name: str, content: bytes
         (tmp_path / name).write_bytes(content)
     with pytest.raises(LibraryError, match=message):
         names(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a folder that its owner may not read needs another user")
+@pytest.mark.parametrize("name", ["", "music"])
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / "music" / "a.mp3")
+    os.seteuid(65_534)
+    try:
+        with pytest.raises(LibraryError, match="cannot be read: Permission denied"):
+            names(tmp_path / name)
+    finally:
+        os.seteuid(0)
 
 
 def test_a_bucket_is_listed(tmp_path: Path) -> None:

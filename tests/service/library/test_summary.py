@@ -4,6 +4,9 @@ import csv
 import io
 from pathlib import Path
 
+import pytest
+
+from service.library.__main__ import main
 from service.library.output.parts import Parts, Provenance
 from service.library.output.progress import Progress
 from service.library.output.summary import summarise, write_csv
@@ -60,6 +63,13 @@ def test_the_tables_count_genres_and_errors_and_name_the_slowest(tmp_path: Path)
 
 def test_an_output_of_nothing_has_a_summary(tmp_path: Path) -> None:
     assert summarise(Parts(tmp_path)) == "0 recordings, 0.0 hours of audio, 0 errors\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--csv"]])
+def test_a_summary_of_nowhere_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    assert main(["--summary", "--out", str(tmp_path / "typo"), *more]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'typo'} holds no results. Name the --out of a run.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_csv_opens_in_a_spreadsheet_and_runs_nothing_there(tmp_path: Path) -> None:
