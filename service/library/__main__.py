@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from service.library.options import Options, parse
+from service.library.signals import Ended, signals_end
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -26,7 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
-        return _work(options)
+        with signals_end():
+            return _work(options)
+    except Ended as ended:
+        sys.stderr.write("Stopped. What is done is written; the same command goes on from there.\n")
+        return 128 + ended.signal
     except (LibraryError, StartupError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -50,7 +55,8 @@ def _work(options: Options) -> int:
         return 2
     from service.library.run import run
 
-    return run(options, settings)
+    run(options, settings)
+    return 0
 
 
 def _settings(options: Options) -> "Settings | None":

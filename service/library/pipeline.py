@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -59,12 +60,7 @@ def ray_running() -> Iterator[None]:
         address = "local"
         # Without the dashboard, and for this machine alone.
         options |= {"num_cpus": available_cpus(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-    try:
-        with _silent():
-            ray.init(address, **options)
-    except Exception as error:
-        # Of any type: Ray raises a bare one where a busy machine takes more than half a minute to start its processes.
-        raise LibraryError(f"Ray did not start: {error}") from error
+    _start(address, options)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -77,6 +73,21 @@ def ray_running() -> Iterator[None]:
         raise LibraryError(f"Ray gave up. {reason.partition('Error: ')[2] or reason}") from error
     finally:
         ray.shutdown()
+
+
+def _start(address: str, options: dict[str, Any]) -> None:
+    import ray
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with _silent():
+            ray.init(address, **options)
+    except Exception as error:
+        # Of any type: Ray raises a bare one where a busy machine takes more than half a minute to start its processes.
+        raise LibraryError(f"Ray did not start: {error}") from error
+    finally:
+        # Ray sets one that ends the program at once.
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """Runs the command: plans, classifies, writes the parts and prints the summary."""
 
-import signal
 import sys
 import time
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
+from contextlib import ExitStack
 
 import pyarrow as pa
 
@@ -17,6 +16,7 @@ from service.library.output.summary import summarise, write_csv
 from service.library.planning import Changed, Plan, plan
 from service.library.recordings.recording import RecordingLimits
 from service.library.recordings.sources import list_recordings
+from service.library.signals import Ended
 from service.model.artefact import read_artefact
 from service.model.hub.repo import fetch, remember
 from service.runtime.resources import available_cpus
@@ -28,22 +28,17 @@ _PART_S = 20.0
 _MAX_CPUS = 4
 
 
-def run(options: Options, settings: Settings) -> int:
-    """Classify what is not done yet. The exit code: 0, or 128 and the signal that ended it; all that is done stays."""
+def run(options: Options, settings: Settings) -> None:
+    """Classify what is not done yet. What is done stays where Ended is raised, which a signal does."""
     job, provenance = _pin(options, settings)
     parts = Parts(options.out)
     with parts.locked():
         if not options.allow_mixture:
             parts.check(provenance)
-        try:
-            _do(options, parts, job, provenance)
-        except _Ended as ended:
-            sys.stderr.write("Stopped. What is done is written; the same command goes on from there.\n")
-            return 128 + ended.signal
+        _do(options, parts, job, provenance)
         if options.csv:
             write_csv(parts)
         sys.stdout.write(summarise(parts))
-    return 0
 
 
 def _pin(options: Options, settings: Settings) -> tuple[Job, Provenance]:
@@ -69,15 +64,14 @@ def _pin(options: Options, settings: Settings) -> tuple[Job, Provenance]:
 def _do(options: Options, parts: Parts, job: Job, provenance: Provenance) -> None:
     """Classify on a Ray that is started only where there is something to do, as starting takes seconds."""
     with ExitStack() as stack:
-        stack.enter_context(_signals_end())
         if options.content:
-            _start_ray(stack)
+            stack.enter_context(pipeline.ray_running())
         work = _plan(options, parts, job)
         sys.stderr.write(f"{len(work.todo):,} recordings to classify, {work.done:,} done before.\n")
         if not work.todo:
             return
         if not options.content:
-            _start_ray(stack)
+            stack.enter_context(pipeline.ray_running())
         pool = pipeline.Pool(options.actors, job.threads, options.num_gpus)
         progress = Progress(len(work.todo))
         stack.callback(progress.close)
@@ -85,12 +79,6 @@ def _do(options: Options, parts: Parts, job: Job, provenance: Provenance) -> Non
         for rows in pipeline.classify(work.todo, job, pool):
             writer.add(rows)
             progress.add(rows)
-
-
-def _start_ray(stack: ExitStack) -> None:
-    stack.enter_context(pipeline.ray_running())
-    # Behind Ray, which has handlers of its own.
-    stack.enter_context(_signals_end())
 
 
 def _plan(options: Options, parts: Parts, job: Job) -> Plan:
@@ -125,7 +113,12 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._flush()
+        try:
+            self._flush()
+        except Ended:
+            # The signal came meanwhile. Another one ends the program.
+            self._flush()
+            raise
 
     def add(self, rows: pa.Table) -> None:
         """Take rows, and write a part when there are enough of them or the oldest has waited for long."""
@@ -142,28 +135,3 @@ class Writer:
             self._again = ()
             self._parts.add(pa.concat_tables(self._waiting), self._provenance, self._name)
             self._waiting = []
-
-
-class _Ended(BaseException):
-    """A signal ends the run."""
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(signal)
-        self.signal = signal
-
-
-@contextmanager
-def _signals_end() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the run with what is done; another one ends the program."""
-
-    def end(number: int, _: object) -> None:
-        for other in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(other, signal.SIG_DFL)
-        raise _Ended(number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

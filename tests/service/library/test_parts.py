@@ -21,6 +21,7 @@ from service.library.planning import plan
 from service.library.recordings.problems import LibraryError
 from service.library.recordings.sources import Listed
 from service.library.schema import SCHEMA, to_table
+from service.library.signals import Ended
 
 PROVENANCE = Provenance("c" * 40, 3, False)
 
@@ -180,10 +181,6 @@ def test_a_writer_that_is_killed_leaves_whole_parts_and_no_half_one(tmp_path: Pa
         assert len(parts.files) >= 3
 
 
-class _Ended(BaseException):
-    pass
-
-
 class _Interrupted(Parts):
     """A signal arrives when the first part is whole."""
 
@@ -193,7 +190,7 @@ class _Interrupted(Parts):
         path = super().add(table, provenance, name)
         if not self.ended:
             self.ended = True
-            raise _Ended
+            raise Ended(signal.SIGTERM)
         return path
 
 
@@ -203,10 +200,29 @@ def test_a_signal_while_a_part_is_written_doubles_no_row(tmp_path: Path) -> None
 
     parts = _Interrupted(tmp_path)
     with parts.locked():
-        with pytest.raises(_Ended), Writer(parts, PROVENANCE) as writer:  # noqa: PT012 - the signal comes in the first
+        with pytest.raises(Ended), Writer(parts, PROVENANCE) as writer:  # noqa: PT012 - the signal comes in the first
             writer.add(to_table([row("a"), row("b")]))
             writer._flush()
         assert [table.column("path").to_pylist() for table in parts.rows(["path"])] == [["a", "b"]]
+
+
+def test_a_signal_while_the_last_part_is_written_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from service.library.run import Writer
+
+    parts = Parts(tmp_path)
+    write = pyarrow.parquet.write_table
+
+    def interrupt(*_: object, **__: object) -> None:
+        monkeypatch.setattr(pyarrow.parquet, "write_table", write)
+        raise Ended(signal.SIGTERM)
+
+    with parts.locked():
+        writer = Writer(parts, PROVENANCE)
+        writer.add(to_table([row("a")]))
+        monkeypatch.setattr(pyarrow.parquet, "write_table", interrupt)
+        with pytest.raises(Ended), writer:
+            pass
+        assert paths(parts) == ["a"]
 
 
 def test_rows_of_before_go_when_there_are_new_ones(tmp_path: Path) -> None:
