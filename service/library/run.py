@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Set
 from contextlib import ExitStack
 
 import pyarrow as pa
@@ -101,7 +101,7 @@ class Writer:
     again: paths whose rows of before go once there are new ones, so that a run that cannot begin costs none.
     """
 
-    def __init__(self, parts: Parts, provenance: Provenance, again: Collection[str] = ()) -> None:
+    def __init__(self, parts: Parts, provenance: Provenance, again: Set[str] = frozenset()) -> None:
         self._parts = parts
         self._provenance = provenance
         self._again = again
@@ -132,6 +132,6 @@ class Writer:
     def _flush(self) -> None:
         if self._waiting:
             self._parts.drop(self._again)
-            self._again = ()
+            self._again = frozenset()
             self._parts.add(pa.concat_tables(self._waiting), self._provenance, self._name)
             self._waiting = []

@@ -5,14 +5,13 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet
 
 from service.library.recordings.problems import LibraryError, telling
@@ -102,16 +101,16 @@ class Parts:
                 known[path] = Known(size, mtime_ns, sha256, error_type and sys.intern(error_type))
         return known
 
-    def drop(self, paths: Collection[str]) -> None:
+    def drop(self, paths: Set[str]) -> None:
         """Remove the rows of recordings that are to be done again, so that none ever has two."""
         if not paths:
             return
-        dropped = pa.array(list(paths), pa.string())
         for file in self.files:
-            is_dropped = pyarrow.compute.is_in(self._read(file, ["path"]).column("path"), value_set=dropped)
-            if not pyarrow.compute.any(is_dropped).as_py():
+            # Arrow would make a table of all that is dropped for each part.
+            is_kept = [path not in paths for path in self._read(file, ["path"]).column("path").to_pylist()]
+            if all(is_kept):
                 continue
-            kept = self._read(file).filter(pyarrow.compute.invert(is_dropped))
+            kept = self._read(file).filter(pa.array(is_kept))
             if len(kept):
                 self._write(kept, file)
             else:

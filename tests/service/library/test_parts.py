@@ -67,6 +67,19 @@ def test_dropped_rows_leave_the_others_and_empty_parts_go(tmp_path: Path) -> Non
     assert paths(parts) == ["a", "d"]
 
 
+def test_many_rows_are_dropped_from_many_parts_at_once(tmp_path: Path) -> None:
+    """As after a change of all files: Arrow's `is_in` took half a second a part for so many."""
+    parts = Parts(tmp_path)
+    with parts.locked():
+        for index in range(30):
+            parts.add(to_table([row(f"{index}"), row("kept")]), PROVENANCE)
+        gone = {str(index) for index in range(500_000)}
+        started = time.process_time()
+        parts.drop(gone)
+        assert time.process_time() - started < 3
+    assert paths(parts) == ["kept"] * 30
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -131,7 +144,7 @@ def test_a_disk_that_fails_is_told_and_leaves_no_half_file(
         with monkeypatch.context() as broken:
             broken.setattr(Path, "unlink", _refuse(number))
             with pytest.raises(LibraryError, match=os.strerror(number)):
-                parts.drop(["a"])
+                parts.drop({"a"})
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", parts.files[0].name]
 
 
