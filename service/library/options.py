@@ -1,6 +1,7 @@
 """The options of `python -m service.library`."""
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def parse(arguments: list[str] | None = None) -> Options:
         parser.error("name a SOURCE: a folder, a list (.txt, .csv, .parquet) or a bucket (s3://, gs://, hf://)")
     if "://" in str(options.out) or ":/" in str(options.out):
         parser.error("--out is a folder of this machine; copy it to a bucket afterwards")
+    try:
+        str(options.out).encode()
+    except UnicodeEncodeError:
+        parser.error("--out must have a name in UTF-8, as Arrow takes no other")
     return options
 
 
@@ -81,8 +86,8 @@ def _at_least_one(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    if not (number := float(text)) > 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
+    if not 0 < (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError("must be a finite number above 0")
     return number
 
 

@@ -33,8 +33,7 @@ def run(options: Options, settings: Settings) -> None:
     job, provenance = _pin(options, settings)
     parts = Parts(options.out)
     with parts.locked():
-        if not options.allow_mixture:
-            parts.check(provenance)
+        parts.check(provenance, allow_mixture=options.allow_mixture)
         _do(options, parts, job, provenance)
         if options.csv:
             write_csv(parts)

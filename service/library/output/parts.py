@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator, Set
@@ -20,6 +21,7 @@ from service.library.schema import SCHEMA
 _META = b"music-genre-library"
 # A CSV of earlier versions has no dash.
 _UNFINISHED = ".unfinished"
+_NUMBER = re.compile(r"part-([0-9]+)-")
 _KNOWN = ["path", "size", "mtime", "sha256", "error_type"]
 
 
@@ -79,11 +81,12 @@ class Parts:
     def _writing(self) -> AbstractContextManager[None]:
         return telling(f"{self.folder} cannot be written", "Mend that, or choose another --out.")
 
-    def check(self, provenance: Provenance) -> None:
-        """Raises LibraryError where a part was written with another model, or other options."""
+    def check(self, provenance: Provenance, *, allow_mixture: bool = False) -> None:
+        """Raises LibraryError where a part is of another program or, unless a mixture is allowed, of another model or
+        other options."""
         for file in self.files:
             found = self._provenance(file)
-            if found != (wanted := asdict(provenance)):
+            if found != (wanted := asdict(provenance)) and not allow_mixture:
                 name = next(name for name in wanted if found.get(name) != wanted[name])
                 raise LibraryError(
                     f"{self.folder} holds results with {name} {found.get(name)}, and this run has {wanted[name]}. "
@@ -119,7 +122,8 @@ class Parts:
 
     def next_name(self) -> str:
         """A name for one more part."""
-        numbers = [int(file.name.split("-")[1]) for file in self.files]
+        # What somebody else put there may be called otherwise.
+        numbers = [int(found[1]) for file in self.files if (found := _NUMBER.match(file.name))]
         return f"part-{max(numbers, default=-1) + 1:06d}-{secrets.token_hex(4)}.parquet"
 
     def add(self, table: pa.Table, provenance: Provenance, name: str | None = None) -> Path:

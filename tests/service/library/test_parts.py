@@ -95,6 +95,7 @@ def test_a_mixture_is_refused(tmp_path: Path, other: Provenance, message: str) -
         parts.check(PROVENANCE)
         with pytest.raises(LibraryError, match=message):
             parts.check(other)
+        parts.check(other, allow_mixture=True)
 
 
 def test_two_runs_never_write_to_one_output(tmp_path: Path) -> None:
@@ -108,11 +109,21 @@ def test_two_runs_never_write_to_one_output(tmp_path: Path) -> None:
 
 def test_foreign_and_damaged_parts_are_named(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pa.table({"path": ["a"]}), tmp_path / "part-000000-foreign.parquet")
-    with pytest.raises(LibraryError, match="no result of this program"):
-        Parts(tmp_path).check(PROVENANCE)
+    for allow_mixture in (False, True):
+        with pytest.raises(LibraryError, match="no result of this program"):
+            Parts(tmp_path).check(PROVENANCE, allow_mixture=allow_mixture)
     (tmp_path / "part-000000-foreign.parquet").write_bytes(b"PAR1")
     with pytest.raises(LibraryError, match="Delete it"):
         Parts(tmp_path).known()
+
+
+def test_a_part_that_somebody_named_takes_no_number(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    with parts.locked():
+        parts.add(to_table([row("a")]), PROVENANCE, "part-all.parquet")
+        parts.add(to_table([row("b")]), PROVENANCE, "part-000007-rest.parquet")
+        assert parts.add(to_table([row("c")]), PROVENANCE).name.startswith("part-000008-")
+    assert paths(parts) == ["a", "b", "c"]
 
 
 def test_an_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -238,6 +238,8 @@ def test_error_of_ray_is_one_line(model_folder: Path, music: Path, tmp_path: Pat
         ["music", "--out", "results", "--deadline_s", "0"],
         ["music", "--out", "results", "--num_gpus", "-1"],
         ["music", "--out", "results", "--max_file_mb", "many"],
+        ["music", "--out", "results", "--max_file_mb", "inf"],
+        ["music", "--out", "m\udcfcsic"],
     ],
 )
 def test_a_wrong_option_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
