@@ -76,18 +76,26 @@ def ray_running() -> Iterator[None]:
 
 
 def _start(address: str, options: dict[str, Any]) -> None:
+    """Start Ray, or join it; once more where that fails, as a busy machine takes longer than Ray waits for it."""
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)
-    try:
-        with _silent():
-            ray.init(address, **options)
-    except Exception as error:
-        # Of any type: Ray raises a bare one where a busy machine takes more than half a minute to start its processes.
-        raise LibraryError(f"Ray did not start: {error}") from error
-    finally:
-        # Ray sets one that ends the program at once.
-        signal.signal(signal.SIGTERM, handler)
+    for is_last in (False, True):
+        try:
+            with _silent():
+                ray.init(address, **options)
+            return
+        except Exception as error:
+            # Of any type: Ray raises a bare one where its processes take more than half a minute.
+            ray.shutdown()
+            if is_last:
+                reason = " ".join(str(error).split()).rstrip(".")
+                raise LibraryError(
+                    f"Ray did not start: {reason}. Mend that, or run the same command when the machine is less busy."
+                ) from error
+        finally:
+            # Ray sets one that ends the program at once.
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

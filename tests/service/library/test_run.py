@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -78,6 +79,26 @@ def test_a_list_becomes_rows(music: Path, model_folder: Path, tmp_path: Path) ->
 def test_a_ray_that_does_not_start_is_one_line(music: Path, model_folder: Path, tmp_path: Path) -> None:
     told = run(model_folder, music, "--out", tmp_path / "out", code=1, RAY_TMPDIR="/dev/null/ray").stderr
     assert told.splitlines()[-1].startswith("error: Ray did not start: ")
+    assert told.endswith(". Mend that, or run the same command when the machine is less busy.\n")
+
+
+def test_ray_is_started_once_more_where_it_did_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from service.library import pipeline
+
+    tries: list[str] = []
+
+    class Busy(ModuleType):
+        def init(self, address: str, **_: object) -> None:
+            tries.append(address)
+            if len(tries) == 1:
+                raise RuntimeError("The current node timed out during startup.")
+
+        def shutdown(self) -> None:
+            tries.append("shutdown")
+
+    monkeypatch.setitem(sys.modules, "ray", Busy("ray"))
+    pipeline._start("local", {})
+    assert tries == ["local", "shutdown", "local"]
 
 
 @pytest.mark.slow
