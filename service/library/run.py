@@ -22,7 +22,7 @@ from service.model.hub.repo import fetch, remember
 from service.runtime.resources import available_cpus
 from service.settings import Settings
 
-# A part is written when it has so many rows or is so old: that much work a killed run loses.
+# A part is written when it has so many rows or is so old: that much done work a killed run loses.
 _PART_ROWS = 10_000
 _PART_S = 20.0
 _MAX_CPUS = 4
