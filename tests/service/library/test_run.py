@@ -207,8 +207,7 @@ def test_a_run_that_is_ended_goes_on_where_it_was(
     ) as process:  # fmt: skip
         assert process.stderr is not None
         assert process.stderr.readline() == "300 recordings to classify, 0 done before.\n"
-        while "of 300 files" not in process.stderr.readline():
-            pass
+        assert any("of 300 files" in line for line in process.stderr), "it ended"
         # As a terminal does: to the whole group.
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         told = process.stderr.read()
