@@ -10,7 +10,8 @@ Private or patched names of Gradio that are used, each checked by `tests/service
 - `Blocks._queue`, `Queue.push`, `Queue.compute_analytics_summary`, `Queue.clean_events`,
   `Queue.pending_messages_per_session`, `Queue.pending_event_ids_session`, `Queue.event_ids_to_events`: bound what is
   kept for visitors who do not fetch their answers (queue).
-- `route_utils.GradioMultiPartParser`, its `_current_part`: bounds the form of an upload (patches).
+- `route_utils.GradioMultiPartParser`, its `_current_part` and `_files_to_close_on_error`: bounds the form of an upload,
+  and closes files that break off (patches).
 - `routes.file_upload_statuses`, `route_utils.FileUploadProgress._statuses`, `FileUploadProgress._signals`: bound the
   uploads that are tracked (patches).
 - `queueing.traceback`, `route_utils.traceback`, `routes.traceback`: Gradio prints tracebacks with what visitors send

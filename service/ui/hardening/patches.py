@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio import queueing, route_utils, routes
 from gradio_client.utils import is_http_url_like
+from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
 from service.errors import error_location
@@ -26,7 +27,7 @@ def replace(owner: object, name: str, replacement: object) -> None:
 
 def patch_gradio_uploads() -> None:
     """Bound the form that carries an upload, and the uploads whose progress is kept."""
-    replace(route_utils, "GradioMultiPartParser", _UploadForm)
+    replace(route_utils, "GradioMultiPartParser", UploadForm)
     replace(routes, "file_upload_statuses", UploadProgress())
 
 
@@ -51,13 +52,23 @@ def refuse_urls(component: gr.Audio | gr.UploadButton, message: str) -> None:
     replace(component, "async_move_resource_to_block_cache", move_upload)
 
 
-class _UploadForm(route_utils.GradioMultiPartParser):
-    """Gradio's form parser, which by itself keeps any text in memory, and any number of files."""
+class UploadForm(route_utils.GradioMultiPartParser):
+    """Gradio's form parser, which by itself keeps any text in memory, any number of files, and those that break off."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options | {"max_files": _MAX_FILES})
 
-    def on_headers_finished(self) -> None:
+    async def parse(self) -> FormData:
+        """The form, whose files stay open where all of it arrives."""
+        try:
+            return await super().parse()
+        except BaseException:
+            # Gradio does so where the form is wrong, not where a visitor leaves. They are deleted with what expires.
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise
+
+    def on_headers_finished(self) -> None:  # noqa: D102
         super().on_headers_finished()
         if self._current_part.file is None:
             raise MultiPartException("Only files can be uploaded.")

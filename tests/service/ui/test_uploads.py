@@ -1,11 +1,16 @@
 """What is kept of the page's uploads, and for how long."""
 
+import asyncio
 import os
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
+from service.ui.hardening.patches import UploadForm
 from service.ui.hardening.uploads import KEPT_S, delete_expired
 
 
@@ -56,3 +61,20 @@ def test_target_of_a_link_is_not_deleted(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_swept(tmp_path: Path) -> None:
     delete_expired(tmp_path / "none", max_bytes=1, partial_s=1)
+
+
+def test_an_upload_that_breaks_off_leaves_no_file_open(tmp_path: Path) -> None:
+    async def broken() -> AsyncGenerator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="song.mp3"\r\n\r\nthe beginning'
+        raise ClientDisconnect
+
+    async def receive() -> None:
+        headers = Headers({"Content-Type": "multipart/form-data; boundary=x"})
+        form = UploadForm(headers, broken(), upload_dir=tmp_path, max_file_size=1_000)
+        with pytest.raises(ClientDisconnect):
+            await form.parse()
+        (file,) = tmp_path.iterdir()
+        assert form._files_to_close_on_error[0].name == str(file)
+        assert form._files_to_close_on_error[0].closed
+
+    asyncio.run(receive())
