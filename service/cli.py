@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _client(url: str) -> httpx2.Client:
-    """A client of the service. Raises ClientError when the address or the key cannot be used."""
+    """A client of the service. Raises ClientError when the address, the key or a proxy cannot be used."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not re.fullmatch("[!-~]*", key):
         raise ClientError(f"{KEY_VARIABLE} holds characters that no key has.")
@@ -99,6 +99,8 @@ def _client(url: str) -> httpx2.Client:
         return httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S)
     except httpx2.InvalidURL as error:
         raise ClientError(f"{url} is no address of a service. Name one with --url.") from error
+    except (ValueError, ImportError) as error:
+        raise ClientError(f"The proxy that the environment names cannot be used: {error}") from error
 
 
 def _classify(client: httpx2.Client, path: str, query: dict[str, Any]) -> Answer:

@@ -90,7 +90,8 @@ class KeyRing:
         assert self._file
         setting = f"{self._setting}_FILE"
         try:
-            keys = _digests(parse_list(self._file.read_text(encoding="utf-8")), setting)
+            # Editors on Windows begin a file with a mark.
+            keys = _digests(parse_list(self._file.read_text(encoding="utf-8-sig")), setting)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise StartupError(f"{setting} cannot be read ({reason}). Mount it, or let the service read it.") from None

@@ -88,6 +88,12 @@ def test_unreachable_service_is_one_line(url: str, song: str, capsys: pytest.Cap
         (KEY_VARIABLE, "schlüssel", f"{KEY_VARIABLE} holds characters that no key has."),
         (KEY_VARIABLE, "two words", f"{KEY_VARIABLE} holds characters that no key has."),
         (URL_VARIABLE, "http://[::1", "http://[::1 is no address of a service. Name one with --url."),
+        (
+            "ALL_PROXY",
+            "socks://localhost:1",
+            "The proxy that the environment names cannot be used: Unknown scheme for proxy URL "
+            "URL('socks://localhost:1')",
+        ),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_one_line(

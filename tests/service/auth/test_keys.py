@@ -61,6 +61,14 @@ def test_keys_that_cannot_be_used_are_named_without_being_told(
     assert str(file) not in str(raised.value)
 
 
+def test_a_key_file_of_an_editor_on_windows_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(f"\ufeff{KEY}\r\n{OTHER}\r\n".encode())
+    ring = KeyRing([], file)
+    assert ring.accepts(KEY.encode())
+    assert ring.accepts(OTHER.encode())
+
+
 def test_the_key_ring_tells_no_key() -> None:
     ring = KeyRing([KEY], None)
     assert KEY not in repr(vars(ring))
