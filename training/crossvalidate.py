@@ -37,6 +37,8 @@ def crossvalidate(data: DataArguments, base: ModelArguments, arguments: GenreTra
     """Train on each fold and write metrics.json into the output folder, which is returned. Raises TrainingError."""
     if arguments.push_to_hub:
         raise TrainingError("Cross-validation leaves no model to push. Train once more with python -m training.")
+    if arguments.dry_run:
+        raise TrainingError("A dry run times one training: python -m training --dry_run. Leave it out here.")
     if data.streaming:
         raise TrainingError("Cross-validation needs clips that are stored. Leave out --streaming.")
     output_dir = Path(str(arguments.output_dir))

@@ -53,6 +53,7 @@ def export(output_dir: Path, *, int8: bool) -> int:
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     window = WindowSpec(extractor.sampling_rate, data.max_duration_s)
     graphs = artefact.export_graphs(folder)
+    model_card.remove_int8(folder)
     passed = True
     if int8:
         with tempfile.TemporaryDirectory(prefix="sample-", dir=output_dir) as scratch:

@@ -16,7 +16,7 @@ from service.errors import StartupError
 from service.model.artefact import Artefact, read_artefact
 from service.model.hub.refusals import explain_refusal
 from service.model.hub.repo import fetch
-from service.model.layout import GOLDEN_FOLDER, GRAPH_FOLDER
+from service.model.layout import CONFIG, GOLDEN_FOLDER, GRAPH_FOLDER
 from training.errors import TrainingError, is_full
 
 logger = logging.getLogger(__name__)
@@ -70,12 +70,24 @@ def preflight(repo_id: str, *, private: bool | None) -> str:
 
 
 def current_model(repo_id: str) -> Artefact | None:
-    """The model on the main branch; None, after a line in the log, where there is none that can be served."""
+    """The model on the main branch; None, after a line in the log, where there is none that can be served.
+
+    Raises TrainingError where the Hub does not deliver it.
+    """
+    with hub_errors_explained(repo_id):
+        if not retrying(HfApi().file_exists, repo_id, CONFIG, revision=MAIN):
+            logger.warning("There is no model on the branch to compare with.")
+            return None
     try:
         snapshot = fetch(repo_id, MAIN, deadline_s=_PULL_DEADLINE_S)
+    except StartupError as error:
+        raise TrainingError(f"The model to compare with cannot be had: {error}") from error
+    if snapshot.is_stale:
+        raise TrainingError(f"The Hub did not deliver the model of {repo_id} to compare with. Try again.")
+    try:
         return read_artefact(snapshot.folder, model_id=repo_id, revision=snapshot.commit)
     except StartupError as error:
-        logger.warning("There is no model on the branch to compare with: %s", error)
+        logger.warning("The model on the branch cannot be served, so there is none to compare with: %s", error)
         return None
 
 

@@ -44,6 +44,8 @@ def search(
     """The options that did best. Raises TrainingError, also where only the test clips could judge."""
     if arguments.push_to_hub:
         raise TrainingError("A search leaves no model: leave out --push_to_hub.")
+    if arguments.dry_run:
+        raise TrainingError("A dry run times one training: python -m training --dry_run. Leave it out here.")
     # A trial leaves nothing but its figures.
     arguments.save_strategy, arguments.load_best_model_at_end = SaveStrategy.NO, False
     experiment = prepare_experiment(data, base, arguments)

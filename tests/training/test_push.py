@@ -121,3 +121,24 @@ def test_a_model_that_is_worse_is_pushed_beside_the_branch(
     assert branch in warning
     release(folder, repo, _verdict(high=0.0))
     assert hub.head(repo) != before
+
+
+@pytest.mark.usefixtures("write_token")
+def test_the_gate_stays_shut_while_the_hub_does_not_deliver(
+    hub: HubStandIn, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = training_hub.preflight("you/current", private=None)
+    assert training_hub.current_model(repo) is None
+    training_hub.push(folder, repo)
+    monkeypatch.setattr(training_hub, "_PULL_DEADLINE_S", 1)
+    hub.fail("GET /.*/model.safetensors", status=503, times=None)
+    with pytest.raises(TrainingError, match="compare with cannot be had"):
+        training_hub.current_model(repo)
+
+
+@pytest.mark.usefixtures("write_token")
+def test_a_refused_model_that_cannot_be_pushed_is_not_recommended(hub: HubStandIn, folder: Path) -> None:
+    repo = training_hub.preflight("you/refused", private=None)
+    hub.fail("POST .*/branch/", status=403, times=None)
+    with pytest.raises(TrainingError, match="the gate refused it"):
+        release(folder, repo, _verdict(high=-0.01))

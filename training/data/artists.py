@@ -1,6 +1,7 @@
 """Artists of clips: who they are, and to which part of a split each is assigned."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import datasets
 
 from training.data.clips import SYNTHETIC_MUSIC, Clips, clip_name
+from training.data.sources.clip_source import audio_paths
 
 _LISTS = Path(__file__).parent / "gtzan"
 
@@ -41,7 +43,11 @@ def _artists(clips: Clips) -> list[str] | None:
         return [artist or name for artist, name in zip(clips.dataset["artist"], names, strict=True)]
     titles = [PurePosixPath(name).name for name in names]
     if clips.name != SYNTHETIC_MUSIC and all(" - " in title for title in titles):
-        return [title.split(" - ")[0].strip().casefold() for title in titles]
+        first = [title.split(" - ")[0].strip().casefold() for title in titles]
+        # Files of albums begin with the number of the track.
+        are_tracks = [re.fullmatch(r"[\W\d_]*", text) is not None for text in first]
+        if 2 * sum(are_tracks) < len(titles):
+            return [name if is_track else text for name, text, is_track in zip(names, first, are_tracks, strict=True)]
     return None
 
 
@@ -75,12 +81,14 @@ def hash_key(seed: int, name: str) -> bytes:
 
 
 def clip_names(dataset: datasets.Dataset) -> Sequence[str]:
-    """The clips' names, without reading their bytes. Clips of one name are told apart by the folders they lie in; a
-    clip without a name is named by its index."""
-    paths = dataset.flatten().select_columns("audio.path")["audio.path"][:]
+    """The clips' names, without reading their bytes. Clips of one name are told apart by the folders they lie in, then
+    by their index; a clip without a name is named by its index."""
+    paths = audio_paths(dataset)
     names = [clip_name(path) if path else str(index) for index, path in enumerate(paths)]
     count = Counter(names)
-    return [
+    names = [
         str(PurePosixPath(path).with_suffix("")) if path and count[name] > 1 else name
         for path, name in zip(paths, names, strict=True)
     ]
+    count = Counter(names)
+    return [f"{name} {index}" if count[name] > 1 else name for index, name in enumerate(names)]

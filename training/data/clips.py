@@ -72,7 +72,7 @@ def data_set_name(arguments: DataArguments) -> str:
     source = arguments.dataset
     if source == sources.SYNTHETIC:
         return SYNTHETIC_MUSIC
-    return PurePosixPath(source).name if Path(source).exists() else source
+    return Path(source).resolve().name if Path(source).exists() else source
 
 
 def clip_name(path: str) -> str:

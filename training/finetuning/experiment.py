@@ -74,6 +74,11 @@ def prepare_experiment(
         else:
             clips = load_clips(data, known)
             splits = split_folds(clips, folds, arguments.seed) if folds else _splits(clips, data, arguments.seed)
+    if len(splits) > 1 and arguments.resume_from_checkpoint:
+        raise TrainingError(
+            "Each split has checkpoints of its own, which the same command finds by itself. Leave out "
+            "--resume_from_checkpoint."
+        )
     return Experiment(data, base, arguments, clips, splits, extractor)
 
 

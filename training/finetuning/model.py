@@ -100,6 +100,8 @@ def _load(arguments: ModelArguments, genres: list[str], overrides: dict[str, Any
                 trust_remote_code=False,
                 # A base that was fine-tuned on other genres gets a new head.
                 ignore_mismatched_sizes=True,
+                # A base may have been fine-tuned for several labels a clip.
+                problem_type="single_label_classification",
                 id2label=dict(enumerate(genres)),
                 label2id=_label2id(genres),
                 **overrides,

@@ -25,12 +25,14 @@ def lock_settings(output_dir: Path, settings: dict[str, Any]) -> None:
     """Mark the folder as this run's. Raises TrainingError when it holds a run with other settings: its checkpoints
     would otherwise be continued as if they were this run's own."""
     path = output_dir / _RUN_FILE
-    if path.is_file():
+    # A command that failed before it had its clips leaves nothing that could be continued.
+    has_begun = (output_dir / _CLIPS_FILE).is_file() or any(output_dir.glob("**/checkpoint-*"))
+    if path.is_file() and has_begun:
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [
             f"{name} was {before.get(name)}, now {value}"
             for name, value in settings.items()
-            if before.get(name) != value
+            if before.get(name, value) != value
         ]
         if changed:
             raise TrainingError(

@@ -44,10 +44,20 @@ def summary(report: Report) -> str:
     )
 
 
+def remove_int8(folder: Path) -> None:
+    """Take the comparison of an int8 graph that is there no more out of README.md."""
+    card = folder / "README.md"
+    card.write_text(f"{_without_int8(card)}\n", encoding="utf-8")
+
+
+def _without_int8(card: Path) -> str:
+    return card.read_text(encoding="utf-8").split(_INT8_HEADING)[0].rstrip()
+
+
 def add_int8(folder: Path, comparison: Comparison) -> None:
     """Append the comparison of the int8 graph to README.md, in place of an earlier one."""
     card = folder / "README.md"
-    text = card.read_text(encoding="utf-8").split(_INT8_HEADING)[0].rstrip()
+    text = _without_int8(card)
     rows = "\n".join(
         f"| {precision} | {accuracy:.3f} | {comparison.agreement[precision]:.3f} |"
         for precision, accuracy in comparison.accuracy.items()
@@ -78,7 +88,7 @@ def _metadata(report: Report, model_id: str) -> ModelCardData:
     results = [
         EvalResult(
             task_type="audio-classification",
-            dataset_type=report.dataset_id or "synthetic-music",
+            dataset_type=report.dataset_id or ("synthetic-music" if report.dataset == SYNTHETIC_MUSIC else "local"),
             dataset_name=f"{report.dataset} ({split.split} split, {split.accuracy.n} clips)",
             dataset_revision=report.dataset_revision,
             metric_type=metric,

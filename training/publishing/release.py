@@ -18,13 +18,15 @@ def release(folder: Path, hub_model_id: str, verdict: Verdict | None) -> None:
     """
     is_good = verdict is None or verdict.passed
     branch = hub.MAIN if is_good else f"refused-{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
+    if not is_good:
+        logger.warning("Worse than the model that is served: %s. It goes to the branch %s.", verdict, branch)
     try:
         commit = hub.push(folder, hub_model_id, branch)
     except TrainingError as error:
         again = f"python -m training.push {folder.parent} --hub_model_id {hub_model_id}"
-        raise TrainingError(f"{error} The model is safe in {folder}; push it later with: {again}") from error
+        how = "push it later with" if is_good else "the gate refused it, and this has services take it all the same"
+        raise TrainingError(f"{error} The model is safe in {folder}; {how}: {again}") from error
     if not is_good:
-        logger.warning("Worse than the model that is served: %s. Pushed to the branch %s.", verdict, branch)
         logger.info("Pushed %s, commit %s, branch %s", hub_model_id, commit, branch)
         return
     if verdict is not None:

@@ -18,6 +18,7 @@ import pyarrow.parquet
 from tests.support.audio_files import encode, sweep
 from tests.support.hub_stand_in import HubStandIn
 from training.arguments import DataArguments
+from training.data.artists import clip_names
 from training.data.clips import load_clips
 from training.data.streaming import stream_clips
 
@@ -113,6 +114,8 @@ def read(dataset: str, folder: Path, *, streaming: bool, **options: str) -> Foun
     arguments = DataArguments(dataset=dataset, streaming=streaming, max_duration_s=1, **options)  # type: ignore[arg-type]
     if not streaming:
         loaded = load_clips(arguments)
+        # By its name each is drawn for a side of the split.
+        assert len(set(clip_names(loaded.dataset))) == len(loaded.dataset)
         names = [loaded.genres[genre] for genre in loaded.dataset["genre"]]
         return Found(dict(Counter(names)), loaded.skipped)
     shutil.rmtree(folder / "held-out", ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,19 @@ def test_damaged_entry_is_left_out(streaming: bool, tmp_path: Path) -> None:
     found = read(str(path), tmp_path, streaming=streaming)
     assert found.skipped == ("jazz/0.wav: is damaged in the archive",)
     assert found.genres == {"jazz": 2, "rock": 3}
+
+
+@_STREAMING
+def test_archives_of_one_name_in_several_folders_are_all_read(streaming: bool, tmp_path: Path) -> None:
+    files = {
+        f"{part}/{genre}.zip": zipped({f"{number}.wav": clip(10 * place + number) for number in range(2)})
+        for place, (part, genre) in enumerate(product(("train", "test"), ("jazz", "rock")))
+    }
+    source = str(write(tmp_path / "music", files))
+    assert read(source, tmp_path, streaming=streaming).genres == {"jazz": 4, "rock": 4}
+    twice = {f"jazz.{number}.zip": zipped({"0.wav": clip(number)}) for number in range(2)}
+    with pytest.raises(TrainingError, match=r"has jazz/0.wav in jazz.0.zip and in jazz.1.zip. Rename one of them"):
+        read(str(write(tmp_path / "twice", twice)), tmp_path, streaming=streaming)
 
 
 @_STREAMING

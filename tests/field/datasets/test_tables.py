@@ -193,3 +193,32 @@ def test_broken_parquet_is_told_in_one_line(streaming: bool, tmp_path: Path) -> 
     with pytest.raises(TrainingError, match="music cannot be read as a data set: ") as raised:
         read(str(root), tmp_path, streaming=streaming)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_a_table_names_may_change(tmp_path: Path) -> None:
+    files = clips(*(f"{number}.wav" for number in range(6))) | {"3.wav": b"no audio"}
+    rows = "".join(f"{number}.wav,{genre}\n" for number, genre in enumerate(["jazz", "rock"] * 3))
+    root = write(tmp_path / "music", files | {"clips.csv": f"file,genre\n{rows}".encode()})
+    options = {"dataset": str(root), "max_duration_s": 1, "audio_column": "file"}
+    before = load_clips(DataArguments(**options))  # type: ignore[arg-type]
+    assert len(before.skipped) == 1
+    write(root, {"0.wav": clip(20), "3.wav": clip(23)})
+    after = load_clips(DataArguments(**options))  # type: ignore[arg-type]
+    assert after.skipped == ()
+    assert after.digests[1:3] == before.digests[1:3]
+    assert after.digests[0] != before.digests[0]
+
+
+@pytest.mark.parametrize(
+    ("artist", "cells"), [(_NUMBER, [0, 0, 7, 7]), (datasets.ClassLabel(names=["a", "b"]), [0, 0, 1, 1])]
+)
+def test_artists_may_be_numbers(artist: object, cells: list[object], tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {
+        "audio": [cell(number) for number in range(4)],
+        "genre": [*_GENRES],
+        "artist": cells,
+    }
+    content = table(columns, {"audio": datasets.Audio(), "genre": _TEXT, "artist": artist})
+    root = write(tmp_path / "music", {"train.parquet": content})
+    loaded = load_clips(DataArguments(dataset=str(root), max_duration_s=1))
+    assert loaded.dataset["artist"][:] == [str(cell) for cell in cells]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.artists import listed
+from training.data.artists import has_artists, listed
 from training.data.clips import SYNTHETIC_MUSIC, Clips
 from training.data.splits import Split, split, split_folds
 from training.errors import TrainingError
@@ -176,3 +176,15 @@ def test_the_same_file_twice_on_one_side_is_no_fault() -> None:
     trained = [name for name in names if name not in _held_out(_clips(names))][:2]
     digests = ["copy" if name in trained else name for name in names]
     assert len(split(_clips(names, digests=digests), "random", 42).train) == 54
+
+
+def test_numbers_of_tracks_are_no_artists() -> None:
+    names = [f"{number:02} - {title}" for number in range(1, 6) for title in ("One", "Two")]
+    assert not has_artists(_clips(names))
+    assert has_artists(_clips([*(f"Band {name}" for name in names), "11 - Three"]))
+
+
+def test_clips_of_one_name_are_drawn_by_the_seed() -> None:
+    clips = _clips(["jazz.1", "rock.1"] * 20, digests=[str(number) for number in range(40)])
+    held_out = [sorted(split(clips, "random", seed).indices["test"]) for seed in range(4)]
+    assert len({tuple(indices) for indices in held_out}) > 1

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,11 @@ def test_base_that_takes_spectrograms_is_refused(
     extractor().save_pretrained(tmp_path)
     with pytest.raises(TrainingError, match="no audio encoder that hears a waveform. Use a HuBERT"):
         load_extractor(ModelArguments(model_name_or_path=str(tmp_path)), max_duration_s=3)
+
+
+def test_a_base_of_several_labels_becomes_one_of_a_single_label(model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(model_folder, tmp_path / "base")
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    (tmp_path / "base" / "config.json").write_text(json.dumps(config | {"problem_type": "multi_label_classification"}))
+    base = ModelArguments(model_name_or_path=str(tmp_path / "base"))
+    assert load_model(base, list(config["label2id"])).config.problem_type == "single_label_classification"

@@ -20,7 +20,10 @@ def test_the_same_settings_claim_the_folder_again(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    # A command that failed before it had its clips may be corrected.
+    run_folder.lock_settings(tmp_path, {"seed": 1, "learning_rate": 0.3})
     run_folder.lock_settings(tmp_path, {"seed": 1, "learning_rate": 0.1})
+    run_folder.lock_clips(tmp_path, ["a", "b"])
     with pytest.raises(TrainingError, match=r"other settings \(learning_rate was 0.1, now 0.2\)"):
         run_folder.lock_settings(tmp_path, {"seed": 1, "learning_rate": 0.2})
 

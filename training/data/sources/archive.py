@@ -4,6 +4,7 @@ Nothing is written under the names in an archive; those that lead out of the arc
 """
 
 import hashlib
+import os
 import tarfile
 import zipfile
 import zlib
@@ -45,13 +46,23 @@ def is_archive(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _SUFFIXES
 
 
+def _place(path: Path) -> PurePosixPath:
+    """Where the content of an archive would lie unpacked: in a folder of its name, of which jazz.1.zip is a part."""
+    return PurePosixPath(path.parent, path.name.split(".")[0])
+
+
 def archive_source(name: str, paths: Sequence[Path], arguments: DataArguments) -> ClipSource:
     """The clips of one archive, or of several as if each lay unpacked in a folder of its name. Raises TrainingError."""
     places: dict[PurePosixPath, tuple[Path, str]] = {}
     folders, outside = set(), []
+    base = Path(os.path.commonpath([path.parent for path in paths]))
     for path in paths:
-        top = PurePosixPath(path.name.split(".")[0] if len(paths) > 1 else "")
+        top = _place(path.relative_to(base)) if len(paths) > 1 else PurePosixPath()
         listing = _list_zip(path) if _is_zip(path) else _list_tar(path)
+        if twice := next((top / file for file in listing.files if top / file in places), None):
+            raise TrainingError(
+                f"{name} has {twice} in {places[twice][0].name} and in {path.name}. Rename one of them."
+            )
         places |= {top / file: (path, listed) for file, listed in listing.files.items()}
         folders |= {top / folder for folder in listing.folders}
         problem = "its name leads out of the archive"

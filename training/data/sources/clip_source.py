@@ -125,6 +125,13 @@ def members_source(
     )
 
 
+def audio_paths(dataset: datasets.Dataset) -> list[str | None]:
+    """The path of each clip, without reading its bytes."""
+    # Joined tables keep a list of their columns, in which one that is flattened out of another is missing.
+    paths: list[str | None] = dataset.with_format(None).flatten().select_columns("audio.path")["audio.path"][:]
+    return paths
+
+
 def features(genres: list[str]) -> datasets.Features:
     """The features of a data set of clips. Raises TrainingError when two genres are spellings of one."""
     require_distinct(genres)

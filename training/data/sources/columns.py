@@ -1,15 +1,23 @@
 """Turns tables with an audio column and a genre column into clips, whatever the columns are called and hold."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import datasets
 import pyarrow.compute as pc
 
 from training.arguments import DataArguments
-from training.data.sources.clip_source import AUDIO_BYTES, STREAMED_FEATURES, WRITER_BATCH, Example, features
+from training.data.sources.clip_source import (
+    AUDIO_BYTES,
+    STREAMED_FEATURES,
+    WRITER_BATCH,
+    Example,
+    audio_paths,
+    features,
+)
 from training.data.sources.genres import class_names, genre_name, in_order
 from training.errors import TrainingError
 
@@ -18,8 +26,15 @@ ARTIST_COLUMN = "artist"
 _GENRE_COLUMNS = ("genre", "label", "genres", "labels")
 _ROWS_IN_BATCH = 1_000
 
-FileReader = Callable[[str], bytes | None]
-"""Reads a file that a row names; None where the data set has no such file."""
+
+class FileReader(Protocol):
+    """Reads the files that rows name."""
+
+    def __call__(self, name: str) -> bytes | None:
+        """The content of a file; None where the data set has no such file."""
+
+    def state(self, name: str) -> str:
+        """What changes when the file does."""
 
 
 class Columns(NamedTuple):
@@ -124,12 +139,15 @@ class TableSource:
 
     def _with_files_read(self, audio: datasets.Dataset) -> tuple[datasets.Dataset, list[str]]:
         """Every row with the bytes of the file that it names."""
+        states = "\n".join(self.read.state(name) for name in audio_paths(audio) if name)
         read = audio.map(
             partial(_read_row, read=self.read),
             features=datasets.Features({"audio": AUDIO_BYTES, "why": datasets.Value("string")}),
             writer_batch_size=WRITER_BATCH,
             # A file that was gone may be there now.
             load_from_cache_file=False,
+            # What is computed of the clips is kept by this: a table stays the same where its files change.
+            new_fingerprint=hashlib.sha256(f"{audio._fingerprint}\n{states}".encode()).hexdigest()[:16],
             desc="Reading clips",
         )
         return read.remove_columns("why").cast_column("audio", datasets.Audio(decode=False)), read["why"][:]
@@ -176,7 +194,7 @@ def _choose(name: str, columns: Mapping[str, object], arguments: DataArguments) 
             )
         )
     artist = next(
-        (column for column in columns if column.casefold() == ARTIST_COLUMN and _is_text(columns[column])), None
+        (column for column in columns if column.casefold() == ARTIST_COLUMN and _is_name(columns[column])), None
     )
     return Columns(audio, genre, artist, class_names(columns[genre]))
 
@@ -197,6 +215,11 @@ def _is_audio(feature: object) -> bool:
 
 def _is_text(feature: object) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def _is_name(feature: object) -> bool:
+    """Whether the cells name somebody: by text, or by a number of theirs."""
+    return isinstance(feature, datasets.Value | datasets.ClassLabel) and not _is_audio(feature)
 
 
 def _text(cell: object) -> str | None:

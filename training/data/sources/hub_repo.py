@@ -43,6 +43,10 @@ class HubFiles:
         content: bytes = hub.retrying(HfFileSystem().read_bytes, path)
         return content
 
+    def state(self, name: str) -> str:
+        """The commit, at which a file stays what it is."""
+        return f"{name} {self.commit}"
+
     def download(self, name: str) -> Path:
         """The file in the Hub's cache."""
         path = hub.retrying(hf_hub_download, self.repo_id, name, repo_type="dataset", revision=self.commit)

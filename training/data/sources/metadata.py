@@ -75,13 +75,14 @@ def _label_by_tables(
         except TrainingError as error:
             raise TrainingError(f"{tree.name}: {name} {error}") from error
         part = next((folder for folder in file.parts[:-1] if is_part_name(folder)), "")
-        artist = row.get(ARTIST_COLUMN)
+        # A number may be the artist's, and 0 one of them.
+        artist = None if row.get(ARTIST_COLUMN) is None else str(row[ARTIST_COLUMN]).strip() or None
         if genre is None:
             labelled.append((Member("", name, None, problem="has no genre"), part))
         elif file not in clips:
             labelled.append((Member("", name, None, problem=f"names {file}, which is not there"), part))
         else:
-            labelled.append((Member(str(file), str(file), genre, str(artist) if artist else None), part))
+            labelled.append((Member(str(file), str(file), genre, artist), part))
     return labelled
 
 

@@ -47,6 +47,14 @@ class LocalFiles:
         except OSError:
             return None
 
+    def state(self, name: str) -> str:
+        """Size and time of a file; only its name when it is not there."""
+        try:
+            status = Path(self.root, name).stat()
+        except (OSError, ValueError):
+            return name
+        return f"{name} {status.st_size} {status.st_mtime_ns}"
+
 
 def is_table(name: str) -> bool:
     """Whether a file is a table by its name, and not one that describes other files."""
