@@ -18,6 +18,8 @@ from service.errors import UndecodableAudio, UnsupportedMedia
 # A decoder that starts in the middle needs some packets before its output is right: Opus 80 ms (RFC 7845, section 4.6),
 # an mp3 of 8 kb/s the bits of ten packets before (its "reservoir" of 511 bytes).
 _PREROLL_S = 0.5
+# Where time goes on by so much more than there are samples, some are missing; less is the rounding of time stamps.
+_HOLE_S = 0.1
 # Damaged packets in a row: after so many the recording has ended. Millions fit into a file, and each costs time.
 _MAX_DAMAGED_PACKETS = 1_000
 # Places at which a track is listened to, to find one that can be heard.
@@ -121,8 +123,9 @@ class FFmpegFile(AudioFile):
     def blocks(self, start_s: float) -> Iterator[Block]:  # noqa: D102
         skip: int | None = None
         for time_s, frame in join_frames(self._frames(start_s)):
-            if skip is None:
-                skip = max(0, round((start_s - time_s) * frame.sample_rate))
+            here = max(0, round((start_s - time_s) * frame.sample_rate))
+            if skip is None or here < skip - _HOLE_S * frame.sample_rate:
+                skip = here
             if skip < frame.samples:
                 places = tuple(channel.name for channel in frame.layout.channels)
                 yield Block(samples_of(frame)[:, skip:], frame.sample_rate, places)

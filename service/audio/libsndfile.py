@@ -16,6 +16,8 @@ class SoundFile(AudioFile):
     def __init__(self, file: BinaryIO) -> None:
         self._source = file
         self._file = self._open()
+        # Of the next frame that is read, in a file in which nobody can seek.
+        self._position = 0
         self.sampling_rate = self._file.samplerate
         self.channels = self._file.channels
         self.duration_s = self._file.frames / self._file.samplerate
@@ -30,6 +32,7 @@ class SoundFile(AudioFile):
         try:
             while len(samples := self._file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 intact = True
+                self._position += len(samples)
                 if skip < len(samples):
                     yield Block(samples[skip:].T, self.sampling_rate)
                 skip = max(0, skip - len(samples))
@@ -49,9 +52,11 @@ class SoundFile(AudioFile):
         try:
             self._file.seek(frame)
         except soundfile.SoundFileError:
-            self._file.close()
-            self._file = self._open()
-            return frame
+            if frame < self._position or self._file.seekable():
+                self._file.close()
+                self._file, self._position = self._open(), 0
+            return frame - self._position
+        self._position = frame
         return 0
 
     def close(self) -> None:  # noqa: D102

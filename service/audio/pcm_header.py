@@ -106,7 +106,7 @@ def _measure_au(file: BinaryIO, start: int, end: int) -> PcmExtent | None:
     size = end - start - offset
     if claim == size or size <= 0:
         return PcmExtent(end)
-    if claim < size and _name(file, end - size + claim) == b".snd":
+    if 0 < claim < size and _name(file, end - size + claim) == b".snd":
         return PcmExtent(end - size + claim)
     struct.pack_into(">I", header, 8, size)
     return PcmExtent(end, bytes(header), cut_short=size < claim < _UNKNOWN_FROM)

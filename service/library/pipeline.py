@@ -79,13 +79,16 @@ def _start(address: str, options: dict[str, Any]) -> None:
     """Start Ray, or join it; once more where that fails, as a busy machine takes longer than Ray waits for it."""
     import ray
 
+    # Ray sets one that ends the program at once.
     handler = signal.getsignal(signal.SIGTERM)
     for is_last in (False, True):
         try:
             with _silent():
                 ray.init(address, **options)
+            signal.signal(signal.SIGTERM, handler)
             return
         except Exception as error:
+            signal.signal(signal.SIGTERM, handler)
             # Of any type: Ray raises a bare one where its processes take more than half a minute.
             ray.shutdown()
             if is_last:
@@ -93,9 +96,6 @@ def _start(address: str, options: dict[str, Any]) -> None:
                 raise LibraryError(
                     f"Ray did not start: {reason}. Mend that, or run the same command when the machine is less busy."
                 ) from error
-        finally:
-            # Ray sets one that ends the program at once.
-            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ PUBLIC_PATHS = {
 } | {f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")}
 """Paths that need no key. `GET /`, which redirects to the page, needs none either."""
 
+_LOG_IN = "Reload this page and log in. Programs send an API key as `Authorization: Bearer` or as `X-API-Key`."
 _HINT = "Send an API key of this service as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
 
 
@@ -67,4 +68,4 @@ class AuthenticationMiddleware:
         if what in {("GET", ""), ("GET", "/"), ("GET", "/login")}:
             return login.form(request)
         # Gradio shows this on a page that is open still, and takes it for HTML.
-        return problems.problem(Unauthorized("Your login has ended. Reload this page and log in."))
+        return problems.problem(Unauthorized(f"There is no login, or it has ended. {_LOG_IN}"))

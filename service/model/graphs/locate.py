@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +28,9 @@ _CONVERSION_TIMEOUT_S = 900
 
 # Version of the graphs in the cache. Increase it when conversion makes other graphs than before.
 _FORMAT = "2"
+
+# Made when it is wanted, and again where something has cleaned up.
+_own: Path | None = None
 
 
 class ConversionError(Exception):
@@ -111,19 +113,16 @@ def _cache(artefact: Artefact) -> Path:
 
 def _own_folder(key: str) -> Path:
     """The folder of this process, without the graphs of other models than that of the key: it may lie in memory."""
-    folder = _make_own_folder()
+    global _own
+    if _own is None or not _own.is_dir():
+        _own = Path(tempfile.mkdtemp(prefix="music-genre-graph-"))
+        atexit.register(shutil.rmtree, _own, ignore_errors=True)
+    folder = _own
     for other in folder.iterdir():
         if other.name != key:
             # What an engine has open stays until that is closed.
             shutil.rmtree(other)
     return folder
-
-
-@cache
-def _make_own_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="music-genre-graph-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
 
 
 def _most_bytes(artefact: Artefact) -> int:

@@ -71,7 +71,7 @@ def test_a_login_opens_the_page_and_not_the_api(client: TestClient) -> None:
     cookie = {"Cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
     assert client.get("/model", headers=cookie).status_code == 401
     assert client.get("/ui/logout").status_code == 303
-    ended = expect_problem(client.get("/ui/config"), 401, "unauthorized", "Your login has ended. Reload this page")
+    ended = expect_problem(client.get("/ui/config"), 401, "unauthorized", "it has ended. Reload this page")
     # The page shows it as HTML.
     assert "<" not in ended["detail"]
 
