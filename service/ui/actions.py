@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import gradio as gr
 
 from service.classification.classifier import Classifier
-from service.errors import NotReady, ServiceError
+from service.errors import InternalError, NotReady, ServiceError
 from service.schemas import Classification, Span
 from service.ui.hardening.uploads import upload_dir
 from service.ui.session import PartialAnswer, QueuedUpdate, Turn, WaitingLine, listen
@@ -45,13 +45,14 @@ class Actions:
         self._line = WaitingLine()
 
     async def classify(self, path: str | None, turn: Turn) -> AsyncIterator[tuple[Any, ...]]:
-        """Yields (notice, answer, scores, timeline, the place to look inside, latest), the last one only with the final
-        answer. Ends early where the visitor has gone on to another recording."""
-        async with aclosing(turn.take(self._classify(path))) as updates:
+        """Yields what `answer` does. Ends early where the visitor has gone on to another recording."""
+        async with aclosing(turn.take(self.answer(path))) as updates:
             async for update in updates:
                 yield update
 
-    async def _classify(self, path: str | None) -> AsyncGenerator[tuple[Any, ...]]:
+    async def answer(self, path: str | None) -> AsyncGenerator[tuple[Any, ...]]:
+        """Yields (notice, answer, scores, timeline, the place to look inside, latest), the last one only with the final
+        answer."""
         nothing = gr.HTML(visible=False), gr.Label(visible=False), gr.HTML(visible=False), gr.Accordion(visible=False)
         try:
             with self._opened(path) as (name, file):
@@ -198,6 +199,7 @@ class Actions:
             raise _Trouble(wording.explain(error)) from None
         except Exception:
             logger.exception("the page failed")
+            self._classifier.record_refusal(InternalError())
             raise _Trouble(wording.FAILED) from None
 
 

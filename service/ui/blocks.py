@@ -29,9 +29,12 @@ _POLL_S = 1.0
 _QUIET: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
 # Events that classify. So many visitors see their place in our line, as many again wait in Gradio's queue, and the rest
-# are told to come back.
+# are told to come back. Gradio by itself drops an event while an earlier one of its kind is under way.
 _LINE = 64
-_LISTENS: dict[str, Any] = {"concurrency_id": "listen", "concurrency_limit": _LINE, "show_progress": "hidden"}
+_LISTENS: dict[str, Any] = {
+    **{"concurrency_id": "listen", "concurrency_limit": _LINE},
+    **{"show_progress": "hidden", "trigger_mode": "multiple"},
+}
 
 
 def build(classifier: Classifier, *, max_upload_bytes: int) -> gr.Blocks:
@@ -159,13 +162,14 @@ def _inside() -> _Inside:
 def _classify(actions: Actions, recorder: _Recorder, turn: gr.State, shown: list[Any]) -> list[Dependency]:
     """Classify when asked, and after an example or a video file was chosen; what is listened to then has an end."""
     audio, files = recorder.audio, list(examples().values())
+    # Programs may ask for several recordings at once, and get an answer to each.
+    gr.Button(visible=False).click(actions.answer, audio, shown, api_name="classify", **_LISTENS)
     asked = gr.on(
         [recorder.button.click, audio.input],
         actions.classify,
         [audio, turn],
         shown,
-        api_name="classify",
-        trigger_mode="multiple",
+        api_visibility="private",
         **_LISTENS,
     )
     picked = recorder.examples.click(
@@ -199,7 +203,6 @@ def _compare(actions: Actions, visit: _Visit, max_upload_bytes: int) -> None:
         [notice, visit.results, visit.table, visit.downloads],
         api_visibility="private",
         # Files that are dropped while others are heard wait for their turn.
-        trigger_mode="multiple",
         **_LISTENS,
     ).then(actions.alike, visit.results, visit.alike, **_QUIET)
     visit.alike.select(actions.alike_chosen, visit.results, visit.alike, **_QUIET)

@@ -33,9 +33,9 @@ def tab(page: Page, name: str) -> None:
 
 
 def player(page: Page) -> dict[str, Any]:
-    """Where the player is, and whether it plays."""
+    """What the player holds, where it is, and whether it plays."""
     state: dict[str, Any] = page.evaluate(
-        "(({currentTime, paused, duration}) => ({currentTime, paused, duration}))"
+        "(({src, currentTime, paused, duration}) => ({src, currentTime, paused, duration}))"
         "(document.querySelector('#recording audio'))"
     )
     return state
