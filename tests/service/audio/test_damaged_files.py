@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.audio import open_audio
 from service.errors import AudioTooShort, UndecodableAudio, UnsupportedMedia
 from tests.service.audio.recordings import SWEEP_S, WINDOW_S, correlation, record
 from tests.support.audio_files import encode, encode_av, sweep
@@ -136,3 +137,15 @@ def test_behind_a_hole_of_any_size_the_recording_goes_on(format: str) -> None:
     assert [warning.code for warning in recording.warnings] == ["damaged"]
     # The last of three windows that are spread evenly ends with the recording.
     assert correlation(recording.windows[-1], sweep(60.0), recording.duration_s - WINDOW_S)[0] > 0.9
+
+
+def test_behind_a_hole_the_right_seconds_are_heard() -> None:
+    data = encode(sweep(60.0), "opus")
+    data = data[: len(data) // 5] + bytes(len(data) * 3 // 10) + data[len(data) // 2 :]
+    with open_audio(io.BytesIO(data)) as audio:
+        for at in range(31, 59, 3):
+            waveform = audio.read(at, 1.0, 16_000).waveform
+            assert len(waveform) == 16_000
+            # The sweep rises by 20 Hz a second, from 200 Hz.
+            heard_s = (float(np.abs(np.fft.rfft(waveform)).argmax()) - 200) / 20
+            assert heard_s == pytest.approx(at + 0.5, abs=0.6)

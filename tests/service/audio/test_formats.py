@@ -71,6 +71,13 @@ def test_windows_of_files_in_which_nobody_can_seek_are_at_their_places(format: s
         assert correlation(window, soxr.resample(source, 8_000, 48_000), start_s)[0] > 0.9
 
 
+def test_a_file_in_which_nobody_can_seek_is_read_once_for_all_its_windows() -> None:
+    file = CountingFile(encode_soundfile(sweep(60.0, 8_000), "WAV", "GSM610", 8_000))
+    recording = read_recording(file, WindowSpec(RATE, WINDOW_S), max_windows=20)
+    assert len(recording.windows) == 20
+    assert file.bytes_read < 3 * len(file.getvalue())
+
+
 @pytest.mark.parametrize("sampling_rate", [8_000, 16_000, 22_050, 44_100, 96_000, 192_000])
 def test_any_rate_becomes_the_models(sampling_rate: int) -> None:
     tone = sweep(3.0, sampling_rate)

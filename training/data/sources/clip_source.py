@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import datasets
 
@@ -32,6 +32,16 @@ WRITER_BATCH = 64
 MAX_CLIP_BYTES = 512 * 2**20
 """Maximum size of an encoded clip: half an hour of stereo as it lies on a studio's disk. Larger ones are left out
 unread."""
+
+
+class FileReader(Protocol):
+    """Reads the files that rows name."""
+
+    def __call__(self, name: str) -> bytes | None:
+        """The content of a file; None where the data set has no such file."""
+
+    def state(self, name: str) -> str:
+        """What changes when the file does."""
 
 
 class Member(NamedTuple):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import datasets
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ from training.data.sources.clip_source import (
     STREAMED_FEATURES,
     WRITER_BATCH,
     Example,
+    FileReader,
     audio_paths,
     features,
 )
@@ -25,16 +26,6 @@ ARTIST_COLUMN = "artist"
 
 _GENRE_COLUMNS = ("genre", "label", "genres", "labels")
 _ROWS_IN_BATCH = 1_000
-
-
-class FileReader(Protocol):
-    """Reads the files that rows name."""
-
-    def __call__(self, name: str) -> bytes | None:
-        """The content of a file; None where the data set has no such file."""
-
-    def state(self, name: str) -> str:
-        """What changes when the file does."""
 
 
 class Columns(NamedTuple):

@@ -58,6 +58,17 @@ def shown(gradio: gradio_client.Client, path: Path | None) -> list[Any]:
     return [value.get("value", value) if isinstance(value, dict) else value for value in values]
 
 
+def test_jobs_of_one_program_are_each_answered(gradio: gradio_client.Client, tmp_path: Path) -> None:
+    jobs = []
+    for seconds in (2, 3, 4):
+        song = tmp_path / f"{seconds}.wav"
+        song.write_bytes(encode(sweep(seconds), "wav"))
+        jobs.append(gradio.submit(gradio_client.handle_file(str(song)), api_name="/classify"))
+    answers = [str(job.result(timeout=120)) for job in jobs]
+    for seconds, answer in zip((2, 3, 4), answers, strict=True):
+        assert f"Listened to 0:0{seconds} of 0:0{seconds}." in answer
+
+
 def test_the_page_and_the_api_answer_the_same(client: httpx2.Client) -> None:
     flac = encode(sweep(1.0), "flac")
     from_page = call(client, file_data(upload(client, flac)))
