@@ -19,12 +19,11 @@ from training.data.sources.clip_source import (
     audio_paths,
     features,
 )
-from training.data.sources.genres import class_names, genre_name, in_order
+from training.data.sources.genres import class_names, find_genre_column, genre_name, in_order
 from training.errors import TrainingError
 
 ARTIST_COLUMN = "artist"
 
-_GENRE_COLUMNS = ("genre", "label", "genres", "labels")
 _ROWS_IN_BATCH = 1_000
 
 
@@ -154,14 +153,6 @@ def wanted_parts(name: str, parts: Sequence[str], wanted: str | None) -> list[st
         has = f"has the parts {', '.join(parts)}" if parts else "has no parts"
         raise TrainingError(f"{name} {has}, and none called {unknown[0]}. Change --dataset_split or leave it out.")
     return [spelt[part] for part in names]
-
-
-def find_genre_column(columns: Sequence[str], wanted: str | None) -> str | None:
-    """The column of the genres: the one that is wanted, or one of the usual names; None when there is none."""
-    if wanted is not None:
-        return wanted if wanted in columns else None
-    spelt = {column.casefold(): column for column in reversed(columns)}
-    return next((spelt[name] for name in _GENRE_COLUMNS if name in spelt), None)
 
 
 def _choose(name: str, columns: Mapping[str, object], arguments: DataArguments) -> Columns:

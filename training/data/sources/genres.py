@@ -8,6 +8,16 @@ import datasets
 
 from training.errors import TrainingError
 
+_COLUMNS = ("genre", "label", "genres", "labels")
+
+
+def find_genre_column(columns: Sequence[str], wanted: str | None) -> str | None:
+    """The column of the genres: the one that is wanted, or one of the usual names; None when there is none."""
+    if wanted is not None:
+        return wanted if wanted in columns else None
+    spelt = {column.casefold(): column for column in reversed(columns)}
+    return next((spelt[name] for name in _COLUMNS if name in spelt), None)
+
 
 def class_names(feature: object) -> list[str] | None:
     """The names behind the numbers of a column of class labels, or of lists of them; None for other columns."""

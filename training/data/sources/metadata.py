@@ -12,8 +12,8 @@ import pyarrow.parquet
 
 from training.arguments import DataArguments
 from training.data.sources.clip_source import Member
-from training.data.sources.columns import ARTIST_COLUMN, find_genre_column, wanted_parts
-from training.data.sources.genres import genre_name
+from training.data.sources.columns import ARTIST_COLUMN, wanted_parts
+from training.data.sources.genres import find_genre_column, genre_name
 from training.data.sources.layout import Tree, is_part_name, label_by_folders
 from training.errors import TrainingError
 
