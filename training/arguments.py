@@ -112,6 +112,10 @@ class ModelArguments:
     )
 
 
+# What the evaluation of an epoch measures.
+_METRICS = ("accuracy", "macro_f1", "loss")
+
+
 @dataclass
 class GenreTrainingArguments(TrainingArguments):
     """All of `TrainingArguments`; the defaults are those of the Hugging Face audio course, unit 4."""
@@ -179,6 +183,8 @@ class GenreTrainingArguments(TrainingArguments):
             raise ValueError("--push_to_hub needs --hub_model_id, such as you/genre.")
         if self.push_gate and not self.push_to_hub:
             raise ValueError("--push_gate decides about a push. Give --push_to_hub, too.")
+        if (self.metric_for_best_model or "loss").removeprefix("eval_") not in _METRICS:
+            raise ValueError(f"--metric_for_best_model must be one of {', '.join(_METRICS)}.")
         if not torch.accelerator.is_available():
             # Without this, transformers refuses bf16 where there is no GPU.
             self.use_cpu = True

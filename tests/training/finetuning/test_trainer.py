@@ -133,6 +133,12 @@ def test_the_best_epoch_has_the_lowest_loss_or_the_highest_of_others(metric: str
     assert arguments.greater_is_better is greater
 
 
+def test_a_metric_that_nobody_measures_is_refused_before_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("test", ["--metric_for_best_model", "f1"])
+    assert "must be one of accuracy, macro_f1, loss" in capsys.readouterr().err
+
+
 @pytest.mark.thorough
 def test_a_dry_run_of_few_clips(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for genre in ("jazz", "metal"):
