@@ -29,7 +29,7 @@ _POLL_S = 1.0
 _QUIET: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 
 # Events that classify. So many visitors see their place in our line, as many again wait in Gradio's queue, and the rest
-# are told to come back. Gradio by itself drops an event while an earlier one of its kind is under way.
+# are told to come back. Gradio by itself drops an event, such as more files, while an earlier one is under way.
 _LINE = 64
 _LISTENS: dict[str, Any] = {
     **{"concurrency_id": "listen", "concurrency_limit": _LINE},
@@ -202,7 +202,6 @@ def _compare(actions: Actions, visit: _Visit, max_upload_bytes: int) -> None:
         visit.results,
         [notice, visit.results, visit.table, visit.downloads],
         api_visibility="private",
-        # Files that are dropped while others are heard wait for their turn.
         **_LISTENS,
     ).then(actions.alike, visit.results, visit.alike, **_QUIET)
     visit.alike.select(actions.alike_chosen, visit.results, visit.alike, **_QUIET)
